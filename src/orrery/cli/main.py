@@ -1,0 +1,88 @@
+"""`orrery COMMAND ...`: runs the command's file; an error becomes one line and an exit code."""
+
+import importlib
+import os
+import signal
+import sys
+
+from orrery import __version__
+from orrery.cli.parser import nearest
+from orrery.errors import OrreryError, UsageError
+
+COMMANDS = {
+    "tour": "run every experiment at a small size and open one page of verdicts",
+    "run": "run an experiment: orrery run residual_depth --seeds 3",
+    "resume": "go on with an interrupted run",
+    "runs": "list the runs on this machine",
+    "report": "print where a run's page is, making it anew",
+    "record": "full run with every ablation; writes records/AREA/STEM.json",
+    "systems": "list the systems of the plan and their state",
+    "show": "everything known about one system, experiment or claim",
+    "claims": "list the plan's claims, what sources say, and our verdicts",
+    "plan": "walk through the guide: paths, timelines, debates, reading",
+    "data": "list, get and verify data sets",
+    "compress": "compress a file with a language model",
+    "decompress": "give a compressed file's bytes back",
+    "doctor": "check this machine and installation",
+}
+EXAMPLES = (
+    "orrery run residual_depth --scale smoke",
+    "orrery claims --verdict fails",
+    "orrery show ddim",
+)
+
+
+def usage() -> str:
+    """The top-level help text."""
+    width = max(map(len, COMMANDS))
+    examples = "\n".join(f"  {line}" for line in EXAMPLES)
+    listing = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return (
+        f"orrery {__version__}: working models of the great systems of AI, and tests of claims.\n\n"
+        f"examples:\n{examples}\n\ncommands:\n{listing}\n\n"
+        "`orrery COMMAND --help` says more."
+    )
+
+
+def dispatch(argv: list[str]) -> int:
+    """Run one command; returns its exit code.
+
+    Raises:
+        UsageError: the command does not exist.
+    """
+    name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if name in ("--help", "-h", "help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        raise UsageError(f"no command {name!r}; {nearest(name, COMMANDS)}")
+    module = importlib.import_module(f"orrery.cli.{name}")
+    code: int = module.main(rest)
+    return code
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, control codes spelled out: what was typed never drives the terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+
+
+def main() -> None:
+    """Entry point of the `orrery` command.
+
+    Exit codes: 0 done, 1 failed, 2 bad usage, 3 a claim fails under --strict, 130 interrupted.
+    """
+    try:
+        code = dispatch(sys.argv[1:])
+        sys.stdout.flush()
+    except OrreryError as error:
+        print(f"orrery: {one_line(str(error))}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader (head, less) went away: not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

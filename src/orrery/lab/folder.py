@@ -1,0 +1,148 @@
+"""A run's folder: what was asked for, what stands there, and the state that follows from it."""
+
+import fcntl
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from orrery.errors import OrreryError, UsageError
+from orrery.files import read_json, write_json
+from orrery.home import home
+
+State = Literal["running", "done", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a run was asked to do; enough to do it again or to go on with it."""
+
+    area: str
+    stem: str
+    scale: str
+    seeds: tuple[int, ...]
+    settings: dict[str, Any]
+    ablation: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+    checkpoint_seconds: float = 15.0
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its name and its folder."""
+
+    id: str
+    folder: Path
+
+    @property
+    def order(self) -> Order:
+        """What was asked for.
+
+        Raises:
+            OrreryError: run.json is missing or damaged.
+        """
+        values = read_json(self.folder / "run.json")
+        try:
+            return Order(**{**values, "seeds": tuple(values["seeds"])})
+        except (TypeError, KeyError) as error:
+            raise OrreryError(f"{self.folder / 'run.json'} is damaged: {error}") from error
+
+    def seed_folder(self, seed: int) -> Path:
+        """Where one seed's files are."""
+        return self.folder / f"seed-{seed}"
+
+    @property
+    def state(self) -> State:
+        """Follows from the files: verdicts are the end, a held lock means running."""
+        if (self.folder / "verdicts.json").exists():
+            return "done"
+        if self.is_locked:
+            return "running"
+        if any(self.folder.glob("seed-*/error.json")):
+            return "failed"
+        return "interrupted"
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process works on this run now."""
+        try:
+            with self.lock():
+                return False
+        except OrreryError:
+            return True
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run while working on it; the lock ends with the process.
+
+        Raises:
+            OrreryError: another process holds it.
+        """
+        with open(self.folder / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise OrreryError(f"run {self.id} is being worked on by another process") from None
+            yield
+
+
+def runs_folder() -> Path:
+    """Where runs are kept."""
+    folder = home() / "runs"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def create_run(order: Order) -> Run:
+    """Make a new run folder for `order`."""
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    stamp = created.replace("-", "").replace(":", "")[:15].replace("T", "-")
+    run_id = f"{order.stem}-{stamp}-{secrets.token_hex(2)}"
+    run = run_called(run_id)
+    run.folder.mkdir()
+    write_json(run.folder / "settings.json", order.settings)
+    write_json(run.folder / "run.json", {**asdict(order), "created": created})
+    return run
+
+
+def run_called(run_id: str) -> Run:
+    """The run with this very name."""
+    return Run(run_id, runs_folder() / run_id)
+
+
+def all_runs() -> list[Run]:
+    """Every run on this machine, oldest first."""
+    found = [run_called(path.parent.name) for path in runs_folder().glob("*/run.json")]
+    return sorted(found, key=lambda run: (run.folder / "run.json").stat().st_mtime)
+
+
+def find_run(name: str) -> Run:
+    """The run called `name`, or the only one whose name begins with it.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    runs = all_runs()
+    found = [r for r in runs if r.id == name] or [r for r in runs if r.id.startswith(name)]
+    if len(found) != 1:
+        which = ", ".join(r.id for r in (found or runs)[-5:]) or "there are no runs yet"
+        problem = "is not a run" if not found else "names more than one run"
+        raise UsageError(f"run={name!r} {problem}: {which}")
+    return found[0]
+
+
+def newest_interrupted() -> Run:
+    """The newest run that was interrupted or failed.
+
+    Raises:
+        UsageError: every run is done.
+    """
+    for run in reversed(all_runs()):
+        if run.state in ("interrupted", "failed"):
+            return run
+    raise UsageError("nothing to resume: no run was interrupted")

@@ -1,0 +1,1 @@
+"""What training needs beside the loop itself: device, precision, schedule, checkpoint."""
