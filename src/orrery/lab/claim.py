@@ -13,12 +13,14 @@ Effect = Callable[[Measured], float]
 class Claim:
     """A checkable sentence of the plan; it holds where `effect` exceeds `margin` beyond doubt.
 
-    Its sentence and source stand in the plan's content under `id`.
+    The plan's sentence, its correction and its source stand in the plan's content under `id`.
     """
 
     id: str
     effect: Effect
     margin: float = 0.0
+    text: str = ""
+    """What is put to the test here, where that is narrower than the plan's sentence."""
 
 
 @dataclass(frozen=True, slots=True)

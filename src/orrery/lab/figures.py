@@ -3,7 +3,8 @@
 import io
 from typing import Any
 
-from matplotlib import rc_context
+from cycler import cycler
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,7 +14,7 @@ COLOURS = (
 INK = "#23262d"
 STYLE = {
     "font.size": 9.5, "axes.titlesize": 10.5, "axes.titleweight": "bold",
-    "axes.spines.top": False, "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=COLOURS), "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": "#9aa0aa", "axes.labelcolor": INK, "text.color": INK,
     "axes.titlelocation": "left", "axes.grid": True, "grid.color": "#e6e8ec",
     "grid.linewidth": 0.7, "axes.axisbelow": True, "xtick.color": "#5b616b",
@@ -35,10 +36,9 @@ def new_figure(
         columns: of axes.
         options: `sharex`, `sharey`, as in matplotlib's `Figure.subplots`.
     """
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-        return figure, list(axes.flat)
+    rcParams.update(STYLE)  # titles and legends, which come later, read it too
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
 
 
 def svg_bytes(figure: Figure) -> bytes:
@@ -53,6 +53,5 @@ def png_bytes(figure: Figure) -> bytes:
 
 def _render(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     buffer = io.BytesIO()
-    with rc_context(STYLE):
-        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+    figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
     return buffer.getvalue()

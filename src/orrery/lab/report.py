@@ -91,10 +91,10 @@ def command(order: Order) -> str:
 def shown_verdict(judgement: dict[str, Any], in_language: Language) -> dict[str, Any]:
     """A verdict with its picture, and what the plan says where it misquotes its source."""
     claim = load(in_language).claims.get(judgement["id"] or "")
-    text = (claim.corrected or claim.claim) if claim else judgement["text"]
     return {
-        **judgement, "text": text, "picture": interval_picture(judgement),
-        "plan": claim.claim if claim and claim.corrected else "",
+        **judgement, "picture": interval_picture(judgement),
+        "plan": claim.claim if claim else "",
+        "corrected": claim.corrected if claim else "",
         "source": claim.source if claim else "",
     }  # fmt: skip
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from orrery.errors import NonFiniteError, OrreryError
-from orrery.lab.claim import Claim, Control, Finding, Measured, Question
+from orrery.lab.claim import Claim, Control, Measured, Question
 from orrery.lab.statistics import LEVEL, Estimate, estimate, holm
 from orrery.plan.record import Judgement, Verdict
 
@@ -85,7 +85,7 @@ def _judgement(
         reason = f"the effect lies {side} its margin (p = {p:.2g} after Holm, {seeds} seeds)"
     return Judgement(
         id=question.id if isinstance(question, Claim) else None,
-        text=question.text if isinstance(question, Finding | Control) else sentence(question.id),
+        text=question.text or sentence(name_of(question)),
         verdict=verdict, effect=found.mean, margin=question.margin,
         low=None if one else found.low, high=None if one else found.high,
         p=None if one else p, seeds=seeds, reason=reason,

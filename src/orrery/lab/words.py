@@ -34,6 +34,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "本次运行故意去掉了一个关键想法：主要主张不应成立。",
     ),
     "plan_says": ("The plan says", "计划原文称"),
+    "corrected": ("What its source says", "原始文献的说法"),
     "source": ("Source", "出处"),
     "one_seed": ("one seed: no interval", "仅一个种子：无区间"),
     "tour_title": ("The tour", "导览"),
