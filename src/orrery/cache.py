@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ def made_from(files: Iterable[Path], kind: str, place: Path, make: Callable[[], 
 
 def _state_of(files: Iterable[Path]) -> str:
     digest = hashlib.sha256(__version__.encode())
-    for file in sorted(files):
-        stat = file.stat()
+    for file in sorted(map(str, files)):
+        stat = os.stat(file)
         digest.update(f"{file}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}\n".encode())
     return digest.hexdigest()
 

@@ -5,8 +5,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import platformdirs
-
 from orrery.errors import UsageError
 
 
@@ -27,6 +25,8 @@ def _home(override: str) -> Path:
     if override:
         candidates = [Path(override).expanduser().absolute()]
     else:
+        import platformdirs  # here, since a look-up with ORRERY_HOME set need not wait for it
+
         candidates = [
             Path(platformdirs.user_data_dir("orrery", appauthor=False)),
             Path(sys.prefix) / "var" / "orrery",

@@ -9,6 +9,18 @@ from typing import Any
 from orrery.errors import OrreryError
 
 
+def text_of(file: Path) -> str:
+    """The file's text.
+
+    Raises:
+        OrreryError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OrreryError(f"{file}: {error}") from None
+
+
 def parse(text: str, file: Path) -> ast.Module:
     """The syntax tree.
 

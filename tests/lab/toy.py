@@ -9,7 +9,7 @@ from orrery.lab import Lab, Measured
 from orrery.train.checkpoint import newest_checkpoint
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for kill -9: nothing after it runs."""
 
 
@@ -22,7 +22,7 @@ def work(lab: Lab, steps: int = 6, kill_at: int | None = None, poison: str = "")
         optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
         for step in lab.steps(arm, steps, state=(model, optimiser)):
             if done == kill_at:
-                raise Killed
+                raise KilledError
             done += 1
             x = torch.randn(8, 3, generator=lab.rng("batch", step))
             loss = _poisoned(model, model(x).square().mean(), poison, step)
@@ -32,9 +32,14 @@ def work(lab: Lab, steps: int = 6, kill_at: int | None = None, poison: str = "")
             optimiser.step()
             lab.log(loss=loss)
         lab.log(weight=model[0].weight.sum())
-        measured |= lab.measure(f"check-{arm}", lambda: {f"{arm}/noise": torch.rand(()).item()})
+        measured[f"{arm}/noise"] = lab.measure(f"check-{arm}", noise)["noise"]
         measured[f"{arm}/weight"] = float(model[0].weight.detach().sum())
     return measured
+
+
+def noise() -> Measured:
+    """A measurement that draws from the global generator."""
+    return {"noise": torch.rand(()).item()}
 
 
 def _poisoned(model: nn.Sequential, loss: Tensor, poison: str, step: int) -> Tensor:

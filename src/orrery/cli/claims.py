@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from orrery.cli.lookup import lookup_parser, matches, one_of, tally
 from orrery.cli.parser import print_json
-from orrery.cli.terminal import print_table
+from orrery.cli.terminal import print_table, say
 from orrery.errors import UsageError
 from orrery.plan.model import in_chapter, part_of
 from orrery.plan.state import CLAIM_STATES, VERDICTS, ClaimState, claim_states
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
         (one.plan.id, one.plan.chapters[0], one.state, one.verdict or "-", one.plan.claim)
         for one in found
     )
-    print(f"{len(found)} claims: {tally((one.state for one in found), CLAIM_STATES) or 'none'}")
+    say(f"{len(found)} claims: {tally((one.state for one in found), CLAIM_STATES) or 'none'}")
     return 0
 
 

@@ -1,6 +1,7 @@
 """`orrery COMMAND ...`: runs the command's file; an error becomes one line and an exit code."""
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -74,6 +75,9 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 bad usage, 3 a claim fails under --strict, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):  # letters the terminal lacks are spelled out
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = dispatch(sys.argv[1:])
         sys.stdout.flush()

@@ -7,7 +7,7 @@ from typing import Any
 
 from orrery.cli.lookup import lookup_parser, one_of
 from orrery.cli.parser import print_json
-from orrery.cli.terminal import bold, print_table, print_text
+from orrery.cli.terminal import bold, print_table, print_text, say
 from orrery.plan.load import Language, load
 from orrery.plan.model import GuideEntry, LearningPath, Plan, PracticeTask, part_of
 from orrery.plan.state import SystemState, claim_states, system_states
@@ -94,7 +94,7 @@ def _print_steps(steps: list[Step]) -> None:
             )
         for one in found:
             if isinstance(one, GuideEntry):
-                print("" if one is steps[0] else "\n", bold(one.title), f"  {one.id}", sep="")
+                say(("" if one is steps[0] else "\n") + f"{bold(one.title)}  {one.id}")
                 print_text(one.content)
             elif isinstance(one, PracticeTask):
                 print_text(f"- {one.id}: {one.task} {one.deliverable}", indent=2, hang=2)
@@ -120,9 +120,9 @@ def _print_overview(plan: Plan, language: Language) -> None:
         counts = (str(count[number]) for count in (named, works, claimed, tested))
         rows.append((number, *counts, title))
     print_table(rows)
-    print(f"\n{bold('paths')} (orrery plan --path NAME)")
+    say(f"\n{bold('paths')} (orrery plan --path NAME)")
     print_text(", ".join(plan.paths), indent=2)
-    print(f"\n{bold('kinds of entry')} (orrery plan --type NAME)")
+    say(f"\n{bold('kinds of entry')} (orrery plan --type NAME)")
     types = Counter(entry.type for entry in plan.guide.values()) + Counter(
         practice=len(plan.practice)
     )

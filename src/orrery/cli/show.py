@@ -10,7 +10,7 @@ from orrery.catalog import ExperimentFile, SystemFile
 from orrery.cli import claims, systems
 from orrery.cli.lookup import lookup_parser
 from orrery.cli.parser import print_json
-from orrery.cli.terminal import paint, print_field, print_text
+from orrery.cli.terminal import paint, print_field, print_text, say
 from orrery.errors import UsageError
 from orrery.files import read_json
 from orrery.plan.load import Language, load
@@ -106,7 +106,7 @@ def _print(one: Item, plan: Plan) -> None:
 
 def _print_title(name: str, title: str, *facts: str) -> None:
     print_text(f"{name}: {title}")
-    print(", ".join(facts))
+    say(", ".join(facts))
 
 
 def _print_system(one: SystemState, plan: Plan) -> None:

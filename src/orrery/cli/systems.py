@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from orrery.cli.lookup import lookup_parser, matches, one_of, tally
 from orrery.cli.parser import print_json
-from orrery.cli.terminal import print_table
+from orrery.cli.terminal import print_table, say
 from orrery.plan.model import AREAS, TIERS
 from orrery.plan.state import SYSTEM_STATES, SystemState, system_states
 
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         (one.plan.id, one.plan.area, one.plan.tier, one.state, str(one.plan.year), one.plan.name)
         for one in found
     )
-    print(f"{len(found)} systems: {tally((one.state for one in found), SYSTEM_STATES) or 'none'}")
+    say(f"{len(found)} systems: {tally((one.state for one in found), SYSTEM_STATES) or 'none'}")
     return 0
 
 

@@ -35,6 +35,12 @@ def in_colour() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def say(text: str = "") -> None:
+    """Print a line; letters the terminal's encoding lacks are spelled out."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def bold(text: str) -> str:
     """A heading."""
     return f"\x1b[1m{text}\x1b[0m" if text and in_colour() else text
@@ -71,9 +77,11 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
     room = columns()
     left = None if room is None else max(room - sum(widths) - 2 * len(widths), NARROWEST)
     for *row, last in rows:
-        for cell, width in zip(row, widths, strict=True):
-            print(f"{paint(cell)}{' ' * (width - cells(cell))}", end="  ")
-        print(paint(last if left is None else shorten(last, left)))
+        padded = (
+            paint(cell) + " " * (width - cells(cell))
+            for cell, width in zip(row, widths, strict=True)
+        )
+        say("  ".join([*padded, paint(last if left is None else shorten(last, left))]))
 
 
 def print_text(text: str, indent: int = 0, hang: int = 0) -> None:
@@ -91,11 +99,11 @@ def print_text(text: str, indent: int = 0, hang: int = 0) -> None:
         lines = textwrap.wrap(
             paragraph, width, subsequent_indent=" " * hang, break_on_hyphens=False
         )
-        print(textwrap.indent("\n".join(lines), " " * indent))
+        say(textwrap.indent("\n".join(lines), " " * indent))
 
 
 def print_field(name: str, text: str | None) -> None:
     """A heading and its paragraph below it; nothing where there is no text."""
     if text:
-        print(bold(name))
+        say(bold(name))
         print_text(text, indent=2)

@@ -9,10 +9,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from orrery.errors import OrreryError, UsageError
-from orrery.lab.claim import Control, Measured, Question
+from orrery.lab.claim import Claim, Control, Measured, Question
 from orrery.lab.run import Lab
 from orrery.lab.scale import SCALES, Scale
 from orrery.lab.settings import Settings
+from orrery.plan.load import load
 
 DEFAULT_SEEDS = 5
 TOUR_SEEDS = 3
@@ -70,6 +71,9 @@ def load_experiment(area: str, stem: str) -> Runnable:
         raise OrreryError(f"{where}: an experiment needs a Control in CLAIMS, and ABLATIONS")
     if isinstance(claims[0], Control):
         raise OrreryError(f"{where}: the first entry of CLAIMS is the main claim, not a Control")
+    unknown = [q.id for q in claims if isinstance(q, Claim) and q.id not in load().claims]
+    if unknown:
+        raise OrreryError(f"{where}: the plan has no claim {unknown[0]!r}")
     scales = getattr(module, "SCALES", {})
     if "smoke" not in scales or not set(scales) <= set(SCALES):
         raise OrreryError(f"{where}: SCALES needs smoke, and may have tour and large")

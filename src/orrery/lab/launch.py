@@ -81,8 +81,7 @@ def conclude(run: Run, experiment: Runnable) -> Outcome:
 
 def claim_sentence(claim: str) -> str:
     """What is put to the test: the corrected statement where the plan misquotes its source."""
-    planned = load().claims[claim]
-    return planned.corrected or planned.claim
+    return load().claims[claim].sentence
 
 
 def read_seconds(run: Run) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """The plan, loaded: from a cache while the YAML files are as they were, else read and validated."""
 
-import difflib
 import hashlib
 import json
 from functools import cache
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from orrery.cache import made_from
-from orrery.errors import UsageError
 from orrery.plan.model import (
     TRANSLATED,
     GuideEntry,
@@ -44,48 +42,38 @@ def load(language: Language = "en", content: Path = CONTENT) -> Plan:
     )
 
 
-def claim_sentence(id_: str) -> str:
-    """What a claim of the plan says; where the plan is wrong, what its source says.
-
-    Raises:
-        UsageError: there is no such claim; names the nearest ones.
-    """
-    claims = load().claims
-    if id_ not in claims:
-        near = difflib.get_close_matches(id_, claims, n=3, cutoff=0.3)
-        raise UsageError(f"no claim {id_!r} in the plan; did you mean {' or '.join(near)}?")
-    return claims[id_].sentence
-
-
 def text_digest(row: dict[str, Any], fields: tuple[str, ...]) -> str:
     """What a translation notes of the English it was made from: short, and changed by any edit."""
     text = json.dumps([row[field] for field in fields], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def stale_translations(language: Language, content: Path = CONTENT) -> list[str]:
-    """Ids whose English has changed since they were translated, or that are no longer there."""
+def stale_translations(language: Language, content: Path = CONTENT) -> dict[str, str]:
+    """By id: the digest of today's English, where a translation was made from another.
+
+    An id that the plan no longer has comes with an empty digest.
+    """
     tables = _cached_tables(content)
-    return [
-        found["id"]
-        for table, rows in _cached_translations(content, language).items()
-        for found in rows
-        if not _fits(found, {row["id"]: row for row in tables[table]}, table)
-    ]
+    stale: dict[str, str] = {}
+    for table, rows in _cached_translations(content, language).items():
+        english = {row["id"]: row for row in tables[table]}
+        digests = {found["id"]: _digest_of(found, english, table) for found in rows}
+        stale |= {row["id"]: digests[row["id"]] for row in rows if digests[row["id"]] != row["of"]}
+    return stale
 
 
 def _translate(tables: dict[str, Any], translations: dict[str, Any]) -> None:
     for table, rows in translations.items():
         english = {row["id"]: row for row in tables[table]}
         for found in rows:
-            if _fits(found, english, table):
+            if found["of"] == _digest_of(found, english, table):
                 english[found["id"]].update(found["texts"])
 
 
-def _fits(found: dict[str, Any], english: dict[str, Any], table: str) -> bool:
-    row = english.get(found["id"])
+def _digest_of(found: dict[str, Any], english: dict[str, Any], table: str) -> str:
+    """Digest of the English of the texts that a translation gives."""
     fields = tuple(field for field in TRANSLATED[table] if field in found["texts"])
-    return row is not None and found["of"] == text_digest(row, fields)
+    return text_digest(english[found["id"]], fields) if found["id"] in english else ""
 
 
 def _cached_tables(content: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What has become of the plan: the state of each system and claim, computed from the house."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -119,7 +119,7 @@ def claim_states(language: Language = "en", package: Path = PACKAGE) -> dict[str
     return {id_: state_of(planned) for id_, planned in plan.claims.items()}
 
 
-def _refuse_unknown(names: Iterable[str], known: Iterable[str], file: str, field: str) -> None:
-    lost = sorted(set(names) - set(known))
-    if lost:
-        raise OrreryError(f"{file}: {field}: {lost[0]} does not exist")
+def _refuse_unknown(names: Iterable[str], known: Container[str], file: str, field: str) -> None:
+    for name in names:
+        if name not in known:
+            raise OrreryError(f"{file}: {field}: {name} does not exist")

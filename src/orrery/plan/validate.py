@@ -19,7 +19,27 @@ from orrery.plan.model import (
 )
 
 _STRICT = ConfigDict(extra="forbid", strict=True, str_min_length=1)
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Rows = list[dict[str, Any]]
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]
+    """Builds plain values only, and refuses a field that stands twice in a row."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A row.
+
+        Raises:
+            ConstructorError: a field stands twice.
+        """
+        names = [key.value for key, _ in node.value]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"field {twice[0]} stands twice", node.start_mark
+            )
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 def read_tables(content: Path) -> dict[str, Rows]:
@@ -75,9 +95,9 @@ def _read_file(file: Path, row: type, **implied: str) -> Rows:
 
 def _load(file: Path) -> Rows:
     try:
-        rows = yaml.load(file.read_bytes(), yaml.CSafeLoader)
+        rows = _Loader(file.read_bytes()).get_single_data()
     except yaml.YAMLError as error:
-        raise OrreryError(f"{file}: no YAML: {error}") from None
+        raise OrreryError(f"{file}: no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(rows, list) or not all(isinstance(found, dict) for found in rows):
         raise OrreryError(f"{file}: must be a list of rows, each with an id")
     return rows
@@ -90,7 +110,7 @@ def _validate(file: Path, rows: Rows, row: type) -> Rows:
 
 def _valid(file: Path, found: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     try:  # by way of JSON, where a list may stand for a tuple even in strict mode
-        return model.model_validate_json(json.dumps(found)).model_dump(mode="json")
+        return model.model_validate_json(json.dumps(found, default=str)).model_dump(mode="json")
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
