@@ -1,29 +1,32 @@
 # Two commands: `make demo` (from nothing to a page of verdicts) and `make test`.
-# VENV and PYTHON may be set: make demo PYTHON=python3.12 VENV=/somewhere/else
+# PYTHON and VENV may be set: make demo PYTHON=python3.12 VENV=/somewhere/else (without spaces).
 
 PYTHON ?= python3
 VENV ?= .venv
-BIN = $(VENV)/bin
-INSTALLED = $(VENV)/installed
+RUN = "$(VENV)/bin/python"
+
+# A stamp for each set of extras. Its name holds the folder's path, because an environment does
+# not survive a move: in a copied or renamed checkout everything is installed again.
+INSTALLED = $(VENV)/installed-$(shell pwd | cksum | cut -d ' ' -f 1)
 
 .PHONY: demo test check bench studio clean
 
 demo: $(INSTALLED)-core
-	"$(BIN)/orrery" doctor
-	"$(BIN)/orrery" tour
+	$(RUN) -m orrery doctor
+	$(RUN) -m orrery tour
 
 test: $(INSTALLED)-test
-	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
 check: $(INSTALLED)-check
-	"$(BIN)/ruff" check .
-	"$(BIN)/ruff" format --check .
-	"$(BIN)/mypy"
-	"$(BIN)/lint-imports"
-	"$(BIN)/codespell" src tests docs benchmarks README.md CONTRIBUTING.md CHANGELOG.md
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+	$(RUN) -m codespell_lib src tests docs benchmarks README.md CONTRIBUTING.md CHANGELOG.md
 
 bench: $(INSTALLED)-bench
-	"$(BIN)/python" -m benchmarks
+	$(RUN) -m benchmarks
 
 studio: $(INSTALLED)-core
 	@echo "The studio is not built yet; orrery tour writes the pages there are."
@@ -31,7 +34,8 @@ studio: $(INSTALLED)-core
 clean:
 	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-# Each set of extras is installed once, and again when the project's needs change.
+# Each set of extras is installed once, and again when the project's needs change. An environment
+# that was left half made (no pip in it) is made anew. Modules are compiled when first imported.
 $(INSTALLED)-core: EXTRAS =
 $(INSTALLED)-test: EXTRAS = [test]
 $(INSTALLED)-check: EXTRAS = [check]
@@ -39,6 +43,7 @@ $(INSTALLED)-bench: EXTRAS = [bench]
 $(INSTALLED)-%: pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "orrery needs Python 3.11 or newer; set PYTHON=... (this is: $$("$(PYTHON)" --version))"; exit 2; }
-	test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
-	"$(BIN)/python" -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.$(EXTRAS)'
-	touch "$@"
+	@echo "Installing orrery$(EXTRAS) into $(VENV): minutes the first time, seconds from then on."
+	@$(RUN) -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear "$(VENV)"
+	$(RUN) -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e '.$(EXTRAS)'
+	@touch "$@"

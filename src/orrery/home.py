@@ -23,19 +23,25 @@ def home() -> Path:
 @cache
 def _home(override: str) -> Path:
     if override:
-        candidates = [Path(override).expanduser().absolute()]
+        candidates = [Path(os.path.expanduser(override)).absolute()]
     else:
-        import platformdirs  # here, since a look-up with ORRERY_HOME set need not wait for it
-
-        candidates = [
-            Path(platformdirs.user_data_dir("orrery", appauthor=False)),
-            Path(sys.prefix) / "var" / "orrery",
-        ]
+        candidates = [*_of_user(), Path(sys.prefix) / "var" / "orrery"]
     for folder in candidates:
         if _writable(folder):
             return folder
     tried = ", ".join(str(folder) for folder in candidates)
     raise UsageError(f"cannot write to {tried}: set ORRERY_HOME to a folder that can be written")
+
+
+def _of_user() -> list[Path]:
+    """The user's data folder; none for a user without any home."""
+    import platformdirs  # here, since a look-up with ORRERY_HOME set need not wait for it
+
+    try:
+        folder = Path(platformdirs.user_data_dir("orrery", appauthor=False))
+    except RuntimeError:
+        return []
+    return [folder] if folder.is_absolute() else []
 
 
 def _writable(folder: Path) -> bool:

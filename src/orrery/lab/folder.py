@@ -1,17 +1,18 @@
 """A run's folder: what was asked for, what stands there, and the state that follows from it."""
 
+import contextlib
 import fcntl
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from orrery.errors import OrreryError, UsageError
 from orrery.files import read_json, write_json
 from orrery.home import home
+from orrery.lab.versions import code_digest
 
 State = Literal["running", "done", "failed", "interrupted"]
 
@@ -29,6 +30,8 @@ class Order:
     device: str = "cpu"
     threads: int = 1
     checkpoint_seconds: float = 15.0
+    code: str = ""
+    """Digest of the code and the versions that decide what comes out; filled in by create_run."""
     created: str = ""
 
 
@@ -56,6 +59,10 @@ class Run:
         """Where one seed's files are."""
         return self.folder / f"seed-{seed}"
 
+    def has_measured(self, seed: int) -> bool:
+        """Whether one seed is done."""
+        return (self.seed_folder(seed) / "measured.json").exists()
+
     @property
     def state(self) -> State:
         """Follows from the files: verdicts are the end, a held lock means running."""
@@ -76,7 +83,7 @@ class Run:
         except OrreryError:
             return True
 
-    @contextmanager
+    @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run while working on it; the lock ends with the process.
 
@@ -102,12 +109,28 @@ def create_run(order: Order) -> Run:
     """Make a new run folder for `order`."""
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     stamp = created.replace("-", "").replace(":", "")[:15].replace("T", "-")
-    run_id = f"{order.stem}-{stamp}-{secrets.token_hex(2)}"
-    run = run_called(run_id)
-    run.folder.mkdir()
+    while True:
+        run = run_called(f"{order.stem}-{stamp}-{secrets.token_hex(2)}")
+        with contextlib.suppress(FileExistsError):  # another process drew the same letters
+            run.folder.mkdir()
+            break
     write_json(run.folder / "settings.json", order.settings)
-    write_json(run.folder / "run.json", {**asdict(order), "created": created})
+    noted = replace(order, code=code_digest(), created=created)
+    write_json(run.folder / "run.json", asdict(noted))
     return run
+
+
+def newest_like(order: Order, *, any_code: bool = False) -> Run | None:
+    """The newest run of the same order and the same code that is done or can be gone on with."""
+    wanted = replace(order, code="" if any_code else code_digest(), created="")
+    for run in reversed(all_runs()):
+        with contextlib.suppress(OrreryError):  # a damaged run is like none
+            found = replace(run.order, created="")
+            if any_code:
+                found = replace(found, code="")
+            if found == wanted and run.state != "running":
+                return run
+    return None
 
 
 def run_called(run_id: str) -> Run:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from orrery.lab.figures import new_figure
 
@@ -18,7 +19,8 @@ def heat_maps(
 
     Args:
         maps: rows and columns of maps.
-        labels: of the y and of the x axis of every map; a blank is drawn as a dot.
+        labels: of the y and of the x axis of every map. A blank is drawn as a dot; where the font
+            lacks one of them, places are numbered instead.
         title: of each map; `{row}` and `{column}` count from 1.
     """
     rows, columns, _, _ = maps.shape
@@ -28,7 +30,13 @@ def heat_maps(
         row, column = divmod(i, columns)
         axis.imshow(np.sqrt(maps[row, column]), cmap="Blues", vmin=0, vmax=1)
         axis.set_title(title.format(row=row + 1, column=column + 1))
-        axis.set_xticks(range(len(marks)), marks, fontsize=5)
-        axis.set_yticks(range(len(marks)), marks, fontsize=5)
+        if _can_draw("".join(marks)):
+            axis.set_xticks(range(len(marks)), marks, fontsize=5)
+            axis.set_yticks(range(len(marks)), marks, fontsize=5)
         axis.grid(visible=False)
     return figure
+
+
+def _can_draw(text: str) -> bool:
+    glyphs = get_font(findfont(FontProperties())).get_charmap()
+    return all(ord(character) in glyphs for character in text)

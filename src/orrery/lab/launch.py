@@ -5,30 +5,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any
 
-from orrery.errors import Interrupted, OrreryError
+from orrery.errors import Interrupted, MissingDataError, OrreryError
 from orrery.files import read_json, write_atomically, write_json
 from orrery.lab.claim import Measured
-from orrery.lab.environment import environment
 from orrery.lab.experiment import Runnable, load_experiment
 from orrery.lab.figures import png_bytes, svg_bytes
-from orrery.lab.folder import Order, Run, create_run, run_called
+from orrery.lab.folder import Run, run_called
 from orrery.lab.progress import Progress
 from orrery.lab.report import write_report
 from orrery.lab.run import slug
 from orrery.lab.store import Store
 from orrery.lab.verdict import judge
-from orrery.lab.worker import open_lab, run_seed
+from orrery.lab.worker import GRACE_SECONDS, open_lab, run_seed, stop_on_signals
 from orrery.plan.load import load
 from orrery.plan.record import Judgement
 from orrery.train import distributed
 
 POLL_SECONDS = 0.1
-STOP_SECONDS = 5.0
+STOP_SECONDS = GRACE_SECONDS + 0.2
 
 Execute = Callable[[Run, Sequence[int], int, Progress], None]
 """Works on the seeds of a run, so many at a time; raises what ended a seed."""
@@ -53,7 +51,7 @@ def work_on(run: Run, execute: Execute, workers: int, progress: Progress) -> Out
     order = run.order
     experiment = load_experiment(order.area, order.stem)
     with run.lock():
-        todo = [s for s in order.seeds if not (run.seed_folder(s) / "measured.json").exists()]
+        todo = [s for s in order.seeds if not run.has_measured(s)]
         progress.begin(run, len(order.seeds) - len(todo))
         try:
             execute(run, todo, workers, progress)
@@ -73,10 +71,17 @@ def conclude(run: Run, experiment: Runnable) -> Outcome:
     write_json(run.folder / "measured.json", dict(zip(map(str, order.seeds), results, strict=True)))
     if experiment.draw is not None:
         _draw(run, experiment, results)
+    Store.open().index(run, verdicts, seconds)
     write_json(run.folder / "verdicts.json", [v.model_dump() for v in verdicts])
     write_report(run, experiment)
-    Store.open().index(run, verdicts, seconds)
     return Outcome(run, results, verdicts)
+
+
+def outcome_of(run: Run) -> Outcome:
+    """What a run that is done came to, read from its folder."""
+    results = read_json(run.folder / "measured.json")
+    verdicts = read_json(run.folder / "verdicts.json")
+    return Outcome(run, list(results.values()), [Judgement.model_validate(v) for v in verdicts])
 
 
 def claim_sentence(claim: str) -> str:
@@ -90,24 +95,38 @@ def read_seconds(run: Run) -> dict[str, float]:
     return read_json(path) if path.exists() else {}
 
 
-def work_together(order: Order) -> Outcome | None:
+def work_together(open_run: Callable[[], Run]) -> Outcome | None:
     """One run by all the processes that torchrun started, seed after seed; judged by the first.
 
     Returns None in the others.
+
+    Args:
+        open_run: makes or finds the run; called in the first process only.
+
+    Raises:
+        OrreryError: a seed failed, or another process works on the run.
+        Interrupted: a stop was asked for; what is done stays done.
     """
     with distributed.process_group():
         first = distributed.rank() == 0
-        run = run_called(distributed.from_first(create_run(order).id if first else ""))
+        run = run_called(distributed.from_first(open_run().id if first else ""))
+        order = run.order
         experiment = load_experiment(order.area, order.stem)
-        for seed in order.seeds:
-            start = time.monotonic()
-            run_seed(experiment, order, open_lab(run, order, seed))
-            if first:
-                finished(run, seed, 0, time.monotonic() - start)
-        if not first:
-            return None
-        write_json(run.folder / "environment.json", environment(order.threads, order.device))
-        return conclude(run, experiment)
+        with run.lock() if first else nullcontext():
+            for seed in order.seeds:
+                if not distributed.any_process(run.has_measured(seed))[0]:
+                    _work_on_seed(run, experiment, seed)
+            return conclude(run, experiment) if first else None
+
+
+def _work_on_seed(run: Run, experiment: Runnable, seed: int) -> None:
+    """One seed in this process, which shares the work with others."""
+    start = time.monotonic()
+    lab = open_lab(run, seed)
+    stop_on_signals(lab)
+    run_seed(experiment, run.order, lab)
+    if distributed.rank() == 0:
+        finished(run, seed, 0, time.monotonic() - start)
 
 
 def _draw(run: Run, experiment: Runnable, results: list[Measured]) -> None:
@@ -123,21 +142,20 @@ def _draw(run: Run, experiment: Runnable, results: list[Measured]) -> None:
 def in_processes(run: Run, seeds: Sequence[int], workers: int, progress: Progress) -> None:
     """Each seed in a process of this machine, `workers` at a time."""
     waiting, active, started = list(seeds), dict[int, subprocess.Popen[bytes]](), dict[int, float]()
-    with _stop_signals() as stop:
+    with stop_signals() as received:
         try:
             while waiting or active:
-                while waiting and len(active) < workers and not stop:
+                while waiting and len(active) < workers and not received:
                     seed = waiting.pop(0)
                     active[seed], started[seed] = start_worker(run, seed), time.monotonic()
-                if stop:
-                    raise Interrupted(f"stopped; go on with: orrery resume {run.id}")
+                raise_if_stopped(run, received)
                 time.sleep(POLL_SECONDS)
                 progress.show(run, active)
                 for seed in [s for s, process in active.items() if process.poll() is not None]:
                     process = active.pop(seed)
                     finished(run, seed, process.returncode, time.monotonic() - started[seed])
         finally:
-            _stop(active.values(), stop[0] if stop else signal.SIGTERM)
+            _stop(active.values())
 
 
 def start_worker(run: Run, seed: int) -> "subprocess.Popen[bytes]":
@@ -170,28 +188,42 @@ def finished(run: Run, seed: int, code: int, seconds: float) -> None:
     log = run.seed_folder(seed) / "log.txt"
     error = run.seed_folder(seed) / "error.json"
     if error.exists():
-        raise OrreryError(f"{run.id}, seed {seed}: {read_json(error)['message']}")
+        found = read_json(error)
+        kind = MissingDataError if found["kind"] == MissingDataError.__name__ else OrreryError
+        raise kind(f"{run.id}, seed {seed}: {found['message']}")
     raise OrreryError(
         f"{run.id}, seed {seed}: the process ended with code {code} (see {log}); "
         f"go on with: orrery resume {run.id}"
     )
 
 
-def _stop(processes: "Iterator[Any] | Any", number: int) -> None:
-    remaining = list(processes)
-    for process in remaining:
-        process.send_signal(number)
+def raise_if_stopped(run: Run, received: Sequence[int]) -> None:
+    """Leave off a run where a signal asked for it.
+
+    Raises:
+        Interrupted: there was a signal.
+    """
+    if received:
+        raise Interrupted(f"stopped; go on with: orrery resume {run.id}", received[0])
+
+
+def _stop(workers: "Collection[subprocess.Popen[bytes]]") -> None:
+    """Ask through standard input, which is read even within a long call into C; then insist."""
+    for worker in workers:
+        assert worker.stdin is not None
+        with suppress(OSError):  # it has ended by itself
+            os.write(worker.stdin.fileno(), b"stop")
     deadline = time.monotonic() + STOP_SECONDS
-    for process in remaining:
+    for worker in workers:
         try:
-            process.wait(max(0.0, deadline - time.monotonic()))
+            worker.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            worker.kill()
+            worker.wait()
 
 
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """The signals that asked for a stop so far; the second one ends the process at once."""
     received: list[int] = []
 

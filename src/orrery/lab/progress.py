@@ -4,9 +4,13 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from orrery.files import TEMPORARY
 from orrery.lab.folder import Run
+
+FILE = "progress.json"
 
 
 class Progress:
@@ -88,10 +92,18 @@ class Bars(Progress):
         self._rich.stop()
 
 
+def write_progress(folder: Path, phase: str, step: int, count: int) -> None:
+    """Say where a seed stands: whole or not at all, though not through a power cut."""
+    path = folder / FILE
+    temporary = path.with_name(f".{FILE}{TEMPORARY}")
+    temporary.write_text(json.dumps({"phase": phase, "step": step, "count": count}))
+    temporary.replace(path)
+
+
 def read_progress(run: Run, seed: int) -> dict[str, Any]:
     """Phase, step and count of a seed, as last shown by its worker; {} before it began."""
     with contextlib.suppress(OSError, ValueError):
-        found: dict[str, Any] = json.loads((run.seed_folder(seed) / "progress.json").read_text())
+        found: dict[str, Any] = json.loads((run.seed_folder(seed) / FILE).read_text())
         return found
     return {}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from orrery.errors import OrreryError
 from orrery.lab.folder import Run, run_called
-from orrery.lab.launch import POLL_SECONDS, finished, start_worker
+from orrery.lab.launch import POLL_SECONDS, finished, raise_if_stopped, start_worker, stop_signals
 from orrery.lab.progress import Progress
 
 
@@ -18,7 +18,8 @@ def on_ray(run: Run, seeds: Sequence[int], workers: int, progress: Progress) -> 
     """Each seed as a Ray task; joins the cluster at RAY_ADDRESS, or starts one of `workers` cores.
 
     Raises:
-        OrreryError: Ray is not installed, or a seed failed.
+        OrreryError: Ray is not installed or does not start, or a seed failed.
+        Interrupted: a stop was asked for.
     """
     if not seeds:
         return
@@ -28,16 +29,22 @@ def on_ray(run: Run, seeds: Sequence[int], workers: int, progress: Progress) -> 
     except ImportError:
         raise OrreryError("--ray needs Ray: pip install 'orrery-lab[ray]'") from None
     here: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers}
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **here)
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="CRITICAL", **here)
+    except Exception as error:  # Ray raises bare Exception where a part of it starts too slowly
+        ray.shutdown()
+        raise OrreryError(f"Ray does not start: {error}") from error
     try:
         task = ray.remote(num_cpus=run.order.threads, max_retries=0)(work)
         pending = {task.remote(run.id, seed): seed for seed in seeds}
-        while pending:
-            ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
-            progress.show(run, pending.values())
-            for reference in ready:
-                code, seconds = ray.get(reference)
-                finished(run, pending.pop(reference), code, seconds)
+        with stop_signals() as received:
+            while pending:
+                raise_if_stopped(run, received)
+                ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
+                progress.show(run, pending.values())
+                for reference in ready:
+                    code, seconds = ray.get(reference)
+                    finished(run, pending.pop(reference), code, seconds)
     finally:
         ray.shutdown()
 

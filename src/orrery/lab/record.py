@@ -52,7 +52,7 @@ def check_record(record: Record) -> None:
     for name, verdicts in record.ablations.items():
         if verdicts[0].verdict == "holds":
             raise OrreryError(
-                f"{record.stem}: without {name} the main claim holds still: {verdicts[0].text}"
+                f"{record.stem}: under {name} the main claim holds still: {verdicts[0].text}"
             )
 
 

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import json
 import math
 import tempfile
 import time
@@ -19,10 +18,11 @@ from PIL.Image import Image
 from torch import Generator, Tensor, nn
 
 from orrery.errors import Interrupted, NonFiniteError, OrreryError
-from orrery.files import TEMPORARY, write_atomically, write_json
+from orrery.files import write_atomically, write_json
 from orrery.lab import figures
 from orrery.lab.claim import Measured
 from orrery.lab.events import Tape, TensorBoardLog, read_events
+from orrery.lab.progress import write_progress
 from orrery.train import distributed
 from orrery.train.checkpoint import (
     Checkpoint,
@@ -78,6 +78,7 @@ class Lab:
         folder.mkdir(parents=True, exist_ok=True)
         self.refused: list[str] = []
         """Why checkpoints were passed over (damaged files), for the log."""
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         if distributed.rank() != 0:  # all read the checkpoints; what others write is thrown away
             self._scratch = tempfile.TemporaryDirectory(prefix="orrery-")
             self._out = Path(self._scratch.name)
@@ -278,10 +279,7 @@ class Lab:
         if now < self._progress_due and step < count:
             return
         self._progress_due = now + PROGRESS_SECONDS
-        path = self._out / "progress.json"
-        temporary = path.with_name(f".{path.name}{TEMPORARY}")  # no fsync: losing it costs nothing
-        temporary.write_text(json.dumps({"phase": phase, "step": step, "count": count}))
-        temporary.replace(path)
+        write_progress(self._out, phase, step, count)
 
     def finish(self, measured: Measured) -> None:
         """Write measured.json: from here on the seed is done.
@@ -298,6 +296,8 @@ class Lab:
         """Close the log files."""
         self._tape.close()
         self._tensorboard.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 def check_finite(values: Mapping[str, float], where: str) -> None:

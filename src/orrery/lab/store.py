@@ -5,7 +5,8 @@ Run folders stay the truth: the index can be built again from them at any time.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
@@ -54,18 +55,24 @@ class Store:
         Raises:
             OrreryError: it cannot be opened.
         """
-        url = os.environ.get("ORRERY_DATABASE") or f"sqlite:///{home() / 'orrery.db'}"
-        try:
-            engine = sa.create_engine(url)
+        ours = sa.URL.create("sqlite", database=str(home() / "orrery.db"))
+        with _plain_errors():
+            engine = sa.create_engine(os.environ.get("ORRERY_DATABASE") or ours)
             if engine.dialect.name == "sqlite":
                 sa.event.listen(engine, "connect", _prepare_sqlite)
-            METADATA.create_all(engine)
-        except (sa.exc.SQLAlchemyError, ImportError) as error:
-            raise OrreryError(f"cannot open the run index: {str(error).splitlines()[0]}") from error
+            with engine.begin() as connection:
+                for table in METADATA.sorted_tables:  # another process may make them right now
+                    connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                    for index in table.indexes:
+                        connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
         return cls(engine)
 
     def index(self, run: Run, verdicts: Sequence[Judgement], seconds: dict[str, float]) -> None:
-        """Enter a finished run, replacing what was known of it."""
+        """Enter a finished run, replacing what was known of it.
+
+        Raises:
+            OrreryError: the database cannot be written.
+        """
         order = run.order
         entry = {
             "id": run.id, "area": order.area, "stem": order.stem, "scale": order.scale,
@@ -78,7 +85,7 @@ class Store:
              "effect": v.effect, "margin": v.margin, "low": v.low, "high": v.high}
             for i, v in enumerate(verdicts)
         ]  # fmt: skip
-        with self._engine.begin() as connection:
+        with _plain_errors(), self._engine.begin() as connection:
             connection.execute(sa.delete(VERDICTS).where(VERDICTS.c.run == run.id))
             connection.execute(sa.delete(RUNS).where(RUNS.c.id == run.id))
             connection.execute(sa.insert(RUNS), entry)
@@ -91,8 +98,17 @@ class Store:
             return [dict(row._mapping) for row in connection.execute(query)]
 
 
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn what goes wrong in a database into one line."""
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        raise OrreryError(f"the run index does not work: {str(error).splitlines()[0]}") from error
+
+
 def _prepare_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -1,18 +1,25 @@
-"""One seed of a run in a process of its own: `python -m orrery.lab.worker FOLDER SEED`."""
+"""One seed of a run in a process of its own: `python -m orrery.lab.worker FOLDER SEED`.
+
+Its standard input comes from the process that started it: a byte asks for a stop, and the end of
+the stream means that the other process is gone.
+"""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from orrery.errors import Interrupted, OrreryError
-from orrery.files import write_json
+from orrery.files import leave, write_json
 from orrery.lab.environment import environment
 from orrery.lab.experiment import Runnable, load_experiment
 from orrery.lab.folder import Order, Run
+from orrery.lab.progress import write_progress
 from orrery.lab.run import Lab
 from orrery.train import device
 
@@ -23,7 +30,8 @@ def run_seed(experiment: Runnable, order: Order, lab: Lab) -> None:
     """Run one seed to its end, or raise.
 
     Raises:
-        OrreryError: the experiment failed; also kept in the seed's error.json.
+        OrreryError: the experiment failed.
+        Interrupted: a stop was asked for.
     """
     try:
         settings = experiment.settings.parse(order.settings)
@@ -32,15 +40,37 @@ def run_seed(experiment: Runnable, order: Order, lab: Lab) -> None:
         lab.close()
 
 
-def open_lab(run: Run, order: Order, seed: int) -> Lab:
+def open_lab(run: Run, seed: int) -> Lab:
     """The lab of one seed of a run, where it was left."""
-    folder = run.seed_folder(seed)
+    order, folder = run.order, run.seed_folder(seed)
+    device.prepare(order.threads)
     lab = Lab(
         folder, seed, scale=order.scale, ablation=order.ablation,
         device=device.pick(order.device), checkpoint_seconds=order.checkpoint_seconds,
     )  # fmt: skip
     (folder / "error.json").unlink(missing_ok=True)
+    if not (run.folder / "environment.json").exists():
+        write_json(run.folder / "environment.json", environment(order.threads, order.device))
     return lab
+
+
+def stop_on_signals(lab: Lab) -> Callable[[], None]:
+    """Let SIGINT and SIGTERM stop the lab at its next step; returns what does it.
+
+    A second call or signal ends the process at once, and so does a step that takes too long.
+    """
+
+    def stop(*_: object) -> None:
+        if lab.stop_requested:
+            os._exit(Interrupted.exit_code)
+        lab.stop_requested = True
+        timer = threading.Timer(GRACE_SECONDS, os._exit, (Interrupted.exit_code,))
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    return stop
 
 
 def main(folder: str, seed: str) -> int:
@@ -48,11 +78,9 @@ def main(folder: str, seed: str) -> int:
     run = Run(Path(folder).name, Path(folder))
     try:
         order = run.order
-        device.prepare(order.threads)
-        lab = open_lab(run, order, int(seed))
-        _listen(lab)
-        if not (run.folder / "environment.json").exists():
-            write_json(run.folder / "environment.json", environment(order.threads, order.device))
+        lab = open_lab(run, int(seed))
+        threading.Thread(target=_listen, args=(stop_on_signals(lab),), daemon=True).start()
+        _show_fetching(run.seed_folder(int(seed)))
         for line in lab.refused:
             print(line, flush=True)
         run_seed(load_experiment(order.area, order.stem), order, lab)
@@ -63,35 +91,36 @@ def main(folder: str, seed: str) -> int:
         expected = isinstance(error, OrreryError)
         if not expected:
             traceback.print_exc(file=sys.stdout)
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        kind = type(error).__name__
+        message = str(error) if expected else f"{kind}: {error}"
         with contextlib.suppress(OrreryError):  # a full disk cannot keep the reason: it is printed
-            write_json(run.seed_folder(int(seed)) / "error.json", {"message": message})
+            write_json(
+                run.seed_folder(int(seed)) / "error.json", {"kind": kind, "message": message}
+            )
         print(f"orrery: {message}", flush=True)
         return 1
     return 0
 
 
-def _listen(lab: Lab) -> None:
-    """Stop at the next step on a signal, or when the process that started this one is gone."""
-
-    def stop(*_: object) -> None:
-        if lab.stop_requested:
-            os._exit(130)
-        lab.stop_requested = True
-        timer = threading.Timer(GRACE_SECONDS, os._exit, (130,))
-        timer.daemon = True
-        timer.start()
-
-    def watch_parent() -> None:
-        while os.read(0, 4096):
-            pass
+def _listen(stop: Callable[[], None]) -> None:
+    """Stop when asked to, and when the process that started this one is gone."""
+    if not sys.stdin.isatty():
+        while os.read(0, 64):
+            stop()
         stop()
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    if not sys.stdin.isatty():
-        threading.Thread(target=watch_parent, daemon=True).start()
+
+def _show_fetching(folder: Path) -> None:
+    """Show which data set is being fetched: before the first step nothing else is to be seen."""
+
+    class Show(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            write_progress(folder, record.getMessage(), 0, 1)
+
+    log = logging.getLogger("orrery.data")
+    log.setLevel(logging.INFO)
+    log.addHandler(Show())
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    leave(main(*sys.argv[1:]))

@@ -13,8 +13,6 @@ from typing import Any, Literal, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -59,6 +57,8 @@ def parallel(model: Module, how: How = "ddp") -> Module:
     if world() == 1:
         return model
     if how == "fsdp":
+        from torch.distributed.fsdp import fully_shard  # slow to import, and seldom needed
+
         fully_shard(model)
         return model
     wrapped: Any = DistributedDataParallel(model)
@@ -113,12 +113,13 @@ def from_first(text: str) -> str:
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that this process holds."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    spread: Any = tensor
+    return spread.to_local() if _is_spread(tensor) else tensor
 
 
 def gathered(value: Any) -> Any:
     """Nested state with every spread tensor made whole; all processes must call it."""
-    if isinstance(value, DTensor):
+    if _is_spread(value):
         return value.full_tensor()
     if isinstance(value, dict):
         return {key: gathered(item) for key, item in value.items()}
@@ -150,6 +151,18 @@ def _fits(item: Any, parameter: Tensor) -> bool:
 
 
 def _like(whole: Tensor, own: Tensor) -> Tensor:
-    if isinstance(own, DTensor) and not isinstance(whole, DTensor):
-        return distribute_tensor(whole, own.device_mesh, own.placements)
-    return whole
+    if not _is_spread(own) or _is_spread(whole):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    pattern: Any = own
+    return distribute_tensor(whole, pattern.device_mesh, pattern.placements)
+
+
+def _is_spread(value: Any) -> bool:
+    """Whether each process holds only a part of this tensor; never so alone."""
+    if world() == 1:
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(value, DTensor)

@@ -22,6 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from orrery.nn.stacked import StackedLinear
+
 Matrices = Float[Tensor, "n y x"]
 
 # p(s) = a s + b s^3 + c s^5: applied five times it sends every s in (0, 1] near 1, steep at 0.
@@ -116,13 +118,17 @@ class Muon(Optimizer):
         torch._foreach_add_(params, list(steps.view(-1, y, x).unbind()), alpha=-rate)
 
 
-def hidden_matrices(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """The weights of linear layers, for Muon, and all other parameters, for AdamW.
+def hidden_matrices(model: nn.Module) -> tuple[list[dict[str, Any]], list[Tensor]]:
+    """Groups of the weights of linear layers, for Muon, and all other parameters, for AdamW.
 
     Embeddings are tables of vectors, not maps between spaces; they belong to AdamW, and so does a
     head that shares its weight with one.
     """
     tables = {m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
-    linear = {m.weight for m in model.modules() if isinstance(m, nn.Linear)} - tables
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return [p for p in parameters if p in linear], [p for p in parameters if p not in linear]
+    groups: dict[int, list[Tensor]] = defaultdict(list)
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module.weight not in tables:
+            groups[module.parts if isinstance(module, StackedLinear) else 1].append(module.weight)
+    hidden = {weight for group in groups.values() for weight in group}
+    rest: list[Tensor] = [p for p in model.parameters() if p not in hidden]
+    return [{"params": group, "split": parts} for parts, group in groups.items()], rest

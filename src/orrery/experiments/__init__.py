@@ -1,0 +1,1 @@
+"""Experiments: one question a file, named after the system or the question."""

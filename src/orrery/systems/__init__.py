@@ -1,0 +1,1 @@
+"""The library: one system a file."""

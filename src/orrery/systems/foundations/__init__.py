@@ -1,0 +1,1 @@
+"""Deep learning foundations: what a network is made of, and what trains it."""

@@ -1,0 +1,1 @@
+"""Systems that make new data: diffusion and its samplers."""

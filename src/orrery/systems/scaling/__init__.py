@@ -1,0 +1,1 @@
+"""Scaling: how loss depends on parameters, data and compute."""
