@@ -1,4 +1,4 @@
-"""The READMEs say what is true: their code runs, their commands exist, their links lead somewhere."""
+"""The READMEs say what is true: their code runs, their commands exist, their links lead on."""
 
 import re
 import subprocess

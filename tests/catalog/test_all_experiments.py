@@ -11,6 +11,7 @@ from orrery.lab.record import check_record
 from orrery.lab.scale import SCALES
 from orrery.lab.verdict import judge
 from orrery.plan.record import Record
+from tests.catalog.awaiting import with_record
 
 STEMS = sorted(experiments())
 
@@ -27,7 +28,7 @@ def test_smoke_run_is_finite_judged_and_drawn(tmp_path, stem):
     assert all(math.isfinite(value) for value in measured.values())
     for name in experiment.ablations:
         ablated = run_inline(stem, tmp_path / name, scale="smoke", ablation=name)
-        assert ablated.keys() == measured.keys()
+        assert all(math.isfinite(value) for value in ablated.values())
     judged = judge(experiment.claims, [measured], sentence=str)
     assert {j.verdict for j in judged} == {"undecided"}
     if experiment.draw is not None:
@@ -44,7 +45,7 @@ def test_every_scale_has_valid_settings_and_every_setting_its_help(stem):
         assert field.description, f"{stem}: {name} has no help"
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", with_record(STEMS))
 def test_the_record_is_of_this_experiment_and_sound(stem):
     """Controls hold, and the main claim holds under no ablation."""
     path = records_folder() / experiments()[stem].area / f"{stem}.json"

@@ -62,9 +62,7 @@ def test_many_fits_at_once_are_as_many_fits_alone():
     starts = planted + rng.normal(0, 0.3, (6, 3))
     together = fit_curve(curve, data, starts, weights=weights, delta=0.01)
     for i in range(6):
-        alone = fit_curve(
-            curve, data[i], starts[i : i + 1], weights=weights[i : i + 1], delta=0.01
-        )
+        alone = fit_curve(curve, data[i], starts[i : i + 1], weights=weights[i : i + 1], delta=0.01)
         np.testing.assert_allclose(together.parameters[i], alone.parameters[0], rtol=1e-6)
 
 

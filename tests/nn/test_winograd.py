@@ -4,15 +4,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orrery.nn import winograd
-from orrery.nn.winograd import (
-    Conv3x3,
-    Winograd,
-    convolve_tiles,
-    frozen_filters,
-    tiles_pay,
-)
-from orrery.nn.winograd_filters import filters_apart, filters_apart_backward
+from orrery.nn import winograd_products
+from orrery.nn.winograd import Conv3x3, Winograd, frozen_filters, tiles_pay
+from orrery.nn.winograd_products import convolve_tiles, filters_apart, filters_apart_backward
 
 DOUBLE = torch.float64
 LAST = torch.channels_last
@@ -33,7 +27,7 @@ def test_tiles_give_the_convolution_and_its_gradients(b, c, o, down, across, chu
     x, weight, bias = random(b, c, 4 * down, 4 * across), random(o, c, 3, 3), random(o)
     inputs = [z.requires_grad_() for z in (x, weight, bias)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winograd, "CHUNK", chunk)
+        patch.setattr(winograd_products, "CHUNK", chunk)
         ours = Winograd.apply(*inputs)
         expected = F.conv2d(*inputs, padding=1)
         torch.testing.assert_close(ours, expected)

@@ -15,7 +15,11 @@ import time
 import warnings
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from orrery.lab.inline import run_inline
+from orrery.train.checkpoint import read_checkpoint
 from orrery.train.device import prepare
 
 SAVE_SECONDS = 0.05  # far more often than usual: many kills must fall into a save
@@ -39,26 +43,41 @@ def finish(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def trace(folder: Path) -> dict[str, bytes]:
-    """Everything that must not depend on kills: events, measurements, final states."""
-    kept = [folder / "events.jsonl", folder / "measured.json"]
-    kept += sorted((folder / "checkpoints").glob("*/step-*-end.*"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+def trace(folder: Path) -> dict[str, object]:
+    """Everything that must not depend on kills: events, measurements, final states. No times."""
+    kept: dict[str, object] = {"events": (folder / "events.jsonl").read_bytes()}
+    kept["measured"] = without_times(json.loads((folder / "measured.json").read_text()))
+    for path in sorted((folder / "checkpoints").glob("*/step-*-end.json")):
+        kept[path.parent.name] = without_times(list(read_checkpoint(path).state))
+    return kept
+
+
+def without_times(value: object) -> object:
+    """Nested state with tensors as bytes, and without the numbers that are times."""
+    if isinstance(value, Tensor):
+        return value.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if not str(k).endswith("seconds")}
+    if isinstance(value, list | tuple):
+        return [without_times(item) for item in value]
+    return value
 
 
 def main(experiment: str, kills: int, root: Path, scale: str, settings: dict[str, str]) -> int:
     """Run it; returns 0 where every resumed run is bit for bit the whole one."""
     warnings.simplefilter("ignore")
     prepare()
-    start = time.monotonic()
-    assert finish(attempt(experiment, root / "whole", scale, settings)) == 0
-    seconds = time.monotonic() - start
+    for folder in (root / "whole", root / "again"):  # the second one, warm, tells how long it takes
+        start = time.monotonic()
+        assert finish(attempt(experiment, folder, scale, settings)) == 0
+        seconds = time.monotonic() - start
+    assert trace(root / "again") == trace(root / "whole")
     expected, rng = trace(root / "whole"), random.Random(kills)
     hit, different = 0, []
     for index in range(kills):
         folder = root / f"killed-{index}"
         pid = attempt(experiment, folder, scale, settings)
-        time.sleep(rng.uniform(0.02, 0.98) * seconds)
+        time.sleep(rng.uniform(0.0, 0.9) * seconds)
         os.kill(pid, signal.SIGKILL)
         hit += finish(pid) == -signal.SIGKILL
         code = finish(attempt(experiment, folder, scale, settings))

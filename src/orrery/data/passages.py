@@ -22,7 +22,7 @@ class Passages:
     names: tuple[str, ...]
     vocabulary: tuple[str, ...]
     """The most frequent word first; words outside it are left out of the texts."""
-    texts: tuple[Int64[Tensor, " t"], ...]
+    texts: tuple[Int64[Tensor, " _"], ...]
     """Each work as places in the vocabulary."""
 
     @classmethod

@@ -10,7 +10,7 @@ from orrery.errors import UsageError
 S = TypeVar("S", bound="Settings")
 
 
-def Range(low: float, high: float, unit: str = "") -> Any:  # noqa: N802  (reads as a type)
+def Range(low: int | float, high: int | float, unit: str = "") -> Any:  # noqa: N802  (reads as a type)
     """The values a setting may take, both ends included, and their unit."""
     return Field(ge=low, le=high, json_schema_extra={"unit": unit} if unit else None)
 

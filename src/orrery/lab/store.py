@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -107,7 +108,7 @@ def _plain_errors() -> Iterator[None]:
         raise OrreryError(f"the run index does not work: {str(error).splitlines()[0]}") from error
 
 
-def _prepare_sqlite(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:
+def _prepare_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     for pragma in ("busy_timeout=30000", "journal_mode=WAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")

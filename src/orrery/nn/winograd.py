@@ -24,20 +24,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from orrery.nn.winograd_filters import Filters, Places, filters_apart, filters_apart_backward
-from orrery.nn.winograd_tiles import (
-    Pixels,
-    Tiles,
-    put_together,
-    put_together_backward,
-    take_apart,
-    take_apart_backward,
+from orrery.nn.winograd_products import (
+    Filters,
+    Places,
+    convolve_tiles,
+    convolve_tiles_backward,
+    filters_apart,
+    filters_apart_backward,
 )
 
 Images = Float[Tensor, "b c y x"]
-Matrices = Float[Tensor, "36 T c"]
 
-CHUNK = 1_000_000  # numbers in the tiles that are worked on at a time: they stay in the cache
 FEWEST_CHANNELS = 32  # below it the additions cost more than the saved products
 
 
@@ -110,58 +107,3 @@ class Winograd(torch.autograd.Function):
         x_gradient, apart_gradient = convolve_tiles_backward(x, apart, gradient)
         weight_gradient = filters_apart_backward(apart_gradient)
         return x_gradient, weight_gradient, gradient.sum(dim=(0, 2, 3))
-
-
-def convolve_tiles(x: Images, apart: Places, bias: Float[Tensor, " o"]) -> Tensor:
-    """The convolution of x with filters already taken apart."""
-    b, _, rows, columns = x.shape
-    outputs = apart.shape[2]
-    y = x.new_empty(b, rows, columns, outputs).permute(0, 3, 1, 2)
-    source, target = pixels(x), pixels(y)
-    for some, v, m in chunks(x, outputs):
-        take_apart(source[some], tiles(v))
-        torch.bmm(v, apart, out=m)
-        put_together(tiles(m), bias.detach().numpy(), target[some])
-    return y
-
-
-def convolve_tiles_backward(
-    x: Images, apart: Places, gradient: Float[Tensor, "b o y x"]
-) -> tuple[Tensor, Places]:
-    """The gradients of x and of the filters taken apart."""
-    outputs = apart.shape[2]
-    x_gradient, apart_gradient = torch.zeros_like(x), torch.zeros_like(apart)
-    source, above, target = pixels(x), pixels(gradient), pixels(x_gradient)
-    for some, v, m_gradient in chunks(x, outputs):
-        take_apart(source[some], tiles(v))
-        put_together_backward(above[some], tiles(m_gradient))
-        apart_gradient.baddbmm_(v.transpose(1, 2), m_gradient)
-        torch.bmm(m_gradient, apart.transpose(1, 2), out=v)
-        take_apart_backward(tiles(v), target[some])
-    return x_gradient, apart_gradient
-
-
-def chunks(x: Images, outputs: int) -> Iterator[tuple[slice, Matrices, Matrices]]:
-    """Images that are worked on together, and room for their v and m.
-
-    A matrix has a row for each tile; in memory the 36 rows of a tile are together.
-    """
-    b, inputs, rows, columns = x.shape
-    each = rows * columns // 16  # tiles of an image
-    size = min(b, max(1, CHUNK // (36 * each * (inputs + outputs))))
-    v = x.new_empty(size * each, 36, inputs).transpose(0, 1)
-    m = x.new_empty(size * each, 36, outputs).transpose(0, 1)
-    for start in range(0, b, size):
-        stop = min(start + size, b)
-        count = (stop - start) * each
-        yield slice(start, stop), v[:, :count], m[:, :count]
-
-
-def tiles(matrices: Matrices) -> Tiles:
-    """The same numbers, tile by tile."""
-    return matrices.transpose(0, 1).unflatten(1, (6, 6)).numpy()
-
-
-def pixels(images: Images) -> Pixels:
-    """The same numbers, pixel by pixel."""
-    return images.detach().permute(0, 2, 3, 1).numpy()

@@ -1,7 +1,4 @@
-"""The additions of Winograd's convolution: images to tiles and back, in compiled loops.
-
-Source: Lavin and Gray 2015, arXiv:1509.09308, section 4.3, where the matrices A and B stand;
-symbols as in `winograd`.
+"""The additions of Winograd's convolution: images to tiles and back; source as in `winograd`.
 
 A line is the 6 or 4 numbers of a row or column of one tile, each for w channels (or columns and
 channels) at once: that is the loop the compiler turns into vector instructions.

@@ -104,6 +104,18 @@ def test_times_of_a_batch_are_even_and_all_times_are_as_likely():
     assert times.flatten().bincount(minlength=100).min() > 20  # 50 expected
 
 
+def test_what_is_left_of_the_data_is_a_kl_of_two_gaussians():
+    schedule, x0 = linear_schedule(), torch.randn(3, 2, dtype=DOUBLE)
+    for t in (0, 100, 999):
+        ones = torch.ones_like(x0)
+        at = torch.full((3,), t)
+        mean, spread = schedule.noised(x0, 0 * ones, at), schedule.noised(0 * ones, ones, at)
+        q, p = torch.distributions.Normal(mean, spread), torch.distributions.Normal(0 * ones, ones)
+        nats = torch.distributions.kl_divergence(q, p).mean().item()
+        assert schedule.bits_left(x0, t) == pytest.approx(nats / math.log(2), rel=1e-9)
+    assert schedule.bits_left(x0, 999) < 1e-4
+
+
 def test_a_step_with_the_true_noise_goes_to_the_posterior_mean():
     schedule = cosine_schedule(100)
     x0, eps = torch.randn(2, 3, 4, dtype=DOUBLE)

@@ -82,9 +82,19 @@ def test_layout_in_memory_does_not_matter():
     model = spread(UNet(SMALL)).double()
     images, times = torch.randn(2, 2, 8, 8).double(), torch.tensor([3, 700])
     expected = model(images, times)
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.contiguous_format)
+    torch.testing.assert_close(model(images, times), expected)
     last = images.to(memory_format=torch.channels_last)
     torch.testing.assert_close(model(last, times), expected)
+
+
+def test_in_bfloat16_it_is_the_same_network():
+    model = spread(UNet(SMALL))
+    images, times = torch.randn(2, 2, 8, 8), torch.tensor([3, 700])
+    expected = model(images, times)
+    found = model.bfloat16()(images.bfloat16(), times)
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - expected).norm() < 0.05 * expected.norm()
 
 
 def test_gradients_are_those_of_finite_differences():

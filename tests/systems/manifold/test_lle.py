@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.manifold import LocallyLinearEmbedding as Peer
-from sklearn.utils.estimator_checks import check_estimator
 
 from orrery.data import manifolds
 from orrery.metrics.embedding import trustworthiness
@@ -11,16 +10,11 @@ from orrery.nn.neighbours import Neighbours, nearest_neighbours
 from orrery.systems.manifold.lle import LLE, misfit, mixtures
 
 RNG = np.random.default_rng
-ROLL = manifolds.swiss_roll(700, RNG(0))
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_keeps_the_rules_of_estimators():
-    check_estimator(LLE())
+ROLL = manifolds.swiss_roll(900, RNG(0))
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("n", [150, 700])  # a full decomposition, and Lanczos
+@pytest.mark.parametrize("n", [150, 900])  # a full decomposition, and Lanczos
 def test_equals_scikit_learn(n):
     x = ROLL.points[:n]
     ours = LLE(n_neighbors=12, random_state=0).fit(x)
@@ -71,7 +65,7 @@ def test_the_coordinates_are_centred_and_of_unit_covariance():
 def test_unrolls_the_roll():
     """Each coordinate of the sheet is nearly a function of the map: stretched, but not folded."""
     place = LLE(n_neighbors=12, random_state=0).fit_transform(ROLL.points)
-    assert trustworthiness(ROLL.intrinsic, place) > 0.95
+    assert trustworthiness(ROLL.intrinsic, place) > 0.98
     arc = np.corrcoef(place.T, ROLL.intrinsic[:, 0])[:2, 2]
     assert np.abs(arc).max() > 0.9
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.decomposition import PCA as Peer
-from sklearn.utils.estimator_checks import check_estimator
+from sklearn import decomposition
 
 from orrery.data import manifolds
 from orrery.metrics.embedding import distance_correlation
@@ -16,16 +15,11 @@ def points(n=60, d=5):
     return RNG(n + d).normal(size=(n, d)) * np.arange(1, d + 1) + 3
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_keeps_the_rules_of_estimators():
-    check_estimator(PCA())
-
-
 @pytest.mark.parity
 @pytest.mark.parametrize(("n", "d"), [(60, 5), (12, 7), (6, 30)])
 def test_equals_scikit_learn(n, d):
     x = points(n, d)
-    ours, peer = PCA(4).fit(x), Peer(4).fit(x)
+    ours, peer = PCA(4).fit(x), decomposition.PCA(4).fit(x)
     for name in (
         "mean_", "components_", "explained_variance_", "explained_variance_ratio_",
         "singular_values_",

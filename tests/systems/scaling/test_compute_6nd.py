@@ -7,8 +7,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from orrery.systems.language.gpt import Gpt, GptConfig
 from orrery.systems.scaling.compute_6nd import (
-    Shape, attention_share, forward_operations, training_compute, training_operations,
-)  # fmt: skip
+    Shape,
+    attention_share,
+    forward_operations,
+    training_compute,
+    training_operations,
+)
 
 
 def counted(shape: Shape, batch: int) -> tuple[float, float]:

@@ -5,8 +5,14 @@ from hypothesis import strategies as st
 from scipy.optimize import approx_fprime, least_squares
 
 from orrery.systems.scaling.kaplan import (
-    KaplanLaw, Runs, _joint, fit_kaplan, law_of_compute, law_of_data, law_of_parameters,
-)  # fmt: skip
+    KaplanLaw,
+    Runs,
+    _joint,
+    fit_kaplan,
+    law_of_compute,
+    law_of_data,
+    law_of_parameters,
+)
 
 SIZES, TOKENS = np.geomspace(1e3, 1e5, 6), np.geomspace(3e4, 3e6, 7)
 N, D = np.repeat(SIZES, len(TOKENS)), np.tile(TOKENS, len(SIZES))
@@ -68,7 +74,7 @@ def test_the_limits_are_plain_powers():
 
 
 def test_what_the_paper_says_of_over_fitting():
-    """Section 4.2: D > 5e3 N^0.74 keeps it under 0.02; 8 times the model, about 5 times the data."""
+    """D > 5e3 N^0.74 keeps it under 0.02; an 8 times larger model needs 5 times the data."""
     law, n = KaplanLaw.published(), np.array([1e8, 8e8])
     needed = law.tokens_needed(n, 0.02)
     np.testing.assert_allclose(law.overfitting(n, needed), 0.02, rtol=1e-9)
@@ -79,7 +85,9 @@ def test_what_the_paper_says_of_over_fitting():
 def test_one_quantity_at_a_time():
     runs = planted_runs()
     plenty = law_of_parameters(runs, TOKENS[-1])
-    np.testing.assert_allclose(plenty(SIZES), PLANTED.loss(SIZES, np.full(6, TOKENS[-1])), rtol=0.02)
+    np.testing.assert_allclose(
+        plenty(SIZES), PLANTED.loss(SIZES, np.full(6, TOKENS[-1])), rtol=0.02
+    )
     assert 0 < plenty.exponent < PLANTED.alpha_n
     assert 0 < law_of_data(runs).exponent < PLANTED.alpha_d
     front = runs.frontier()
@@ -110,10 +118,10 @@ def test_budgets_are_read_between_a_sizes_runs_and_not_beyond():
 
 def test_what_is_no_run_is_refused():
     with pytest.raises(ValueError, match="loss must be finite and above 0"):
-        Runs(N, D, np.where(N == N[0], np.nan, 2.0))
+        Runs(N, D, np.where(N[0] == N, np.nan, 2.0))
     with pytest.raises(ValueError, match="length above 0"):
         Runs(*np.empty((3, 0)))
     with pytest.raises(ValueError, match="two sizes"):
-        fit_kaplan(planted_runs().where(N == SIZES[0]))
+        fit_kaplan(planted_runs().where(SIZES[0] == N))
     with pytest.raises(ValueError, match="overfitting must be above 0"):
         PLANTED.tokens_needed(SIZES, 0.0)

@@ -5,9 +5,15 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
 from orrery.systems.scaling.power_law import (
-    FORMS, Exponential, Logarithm, PowerLaw, bootstrap_power_law, extrapolation_error, fit_form,
+    FORMS,
+    Exponential,
+    Logarithm,
+    PowerLaw,
+    bootstrap_power_law,
+    extrapolation_error,
+    fit_form,
     fit_power_law,
-)  # fmt: skip
+)
 
 X = np.geomspace(1e3, 1e6, 12)
 

@@ -51,7 +51,7 @@ class UpdateRule(Optimizer):
     decoupled_decay = False
     """Whether weight decay shrinks the parameters themselves instead of joining the gradient."""
 
-    def __init__(self, params: Parameters, /, constants: Group) -> None:
+    def __init__(self, params: Parameters, constants: Group) -> None:
         for name, value in constants.items():
             check_constant(name, value)
         super().__init__(params, constants)

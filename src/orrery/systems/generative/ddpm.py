@@ -4,8 +4,9 @@ Source: Ho, Jain, Abbeel 2020, "Denoising Diffusion Probabilistic Models", arXiv
 equations 2 to 15, algorithms 1 and 2. The cosine schedule is equation 17 of Nichol and Dhariwal
 2021, arXiv:2102.09672.
 Differs from the paper: times are counted from 0, so that t here is t + 1 there; coefficients are
-kept in float64; training may spread a batch's times evenly. Keeping the denoised image inside [-1, 1] at every step of the sampler, which the
-authors' code does and their algorithm 2 does not, is the caller's choice (`clipped`).
+kept in float64; training may spread a batch's times evenly (`spread_times`). Keeping the denoised
+image inside [-1, 1] at every step of the sampler, which the authors' code does and their algorithm
+2 does not, is the caller's choice (`clipped`).
 
 The forward chain is fixed: q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t). Any number of
 its steps is one Gaussian, so training needs no chain: mix data and noise, and guess the noise.
@@ -111,6 +112,15 @@ class NoiseSchedule:
         if sigma2 == 0:
             raise ValueError(f"t must be at least 1 for the posterior's variance, got {t}")
         return beta**2 / (2 * sigma2 * (1 - beta) * (1 - self.left(t)))
+
+    def bits_left(self, x0: Data, t: int) -> float:
+        """What x_t still tells of the data: KL of q(x_t | x0) from N(0, 1), bits a number.
+
+        At the last t it is the bound's term that no training can change (L_T in equation 5).
+        """
+        left = self.left(t)
+        nats = 0.5 * (left * (x0.double().square() - 1) - math.log1p(-left))
+        return float(nats.mean()) / math.log(2)
 
     def amplitudes(self, t: Times, like: Data) -> tuple[Amplitude, Amplitude]:
         """The factors a of the data and s of the noise, for each row of `like`."""

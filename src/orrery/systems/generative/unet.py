@@ -215,6 +215,8 @@ class UNet(nn.Module):
                 self.up.append(Double(width))
         self.norm = nn.GroupNorm(groups, first)
         self.head = zeroed(Conv3x3(first, config.channels))
+        # a pixel's channels side by side in memory: convolutions read them so
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Images, t: Times) -> Images:
         """The noise, of the image's own shape.
@@ -228,7 +230,7 @@ class UNet(nn.Module):
                 f"{x.shape[2]} x {x.shape[3]}"
             )
         time = self.time(t)
-        x = self.stem(x)
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [x]
         for step in self.down:
             x = step(x, time)

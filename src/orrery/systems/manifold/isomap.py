@@ -217,7 +217,7 @@ def order_of_arrival(
     distance = np.full(len(order), np.inf)
     done = np.zeros(len(order), dtype=np.bool_)
     distance[source] = 0.0
-    front: list[tuple[float, int]] = [(0.0, source)]
+    front = [(0.0, np.int64(source))]
     reached = 0
     while len(front) > 0:
         passed, node = heappop(front)
@@ -230,7 +230,7 @@ def order_of_arrival(
             other, path = neighbour[edge], passed + length[edge]
             if path < distance[other]:
                 distance[other] = path
-                heappush(front, (path, int(other)))
+                heappush(front, (path, np.int64(other)))
     return order[:reached]
 
 
@@ -239,11 +239,11 @@ def relax(
     first: Int[np.ndarray, " n+1"],
     neighbour: Int[np.ndarray, " edges"],
     length: Float[np.ndarray, " edges"],
-    order: Int[np.ndarray, " n"],
+    order: Int[np.ndarray, " reached"],
     sources: Int[np.ndarray, " s"],
 ) -> Float[np.ndarray, "n lanes"]:
     """Shortest paths from at most LANES sources, by sweeps over the nodes until nothing changes."""
-    paths = np.full((len(order), LANES), np.inf)
+    paths = np.full((len(first) - 1, LANES), np.inf)  # a node out of reach stays there
     for lane in range(len(sources)):
         paths[sources[lane], lane] = 0.0
     shortest, before = np.empty(LANES), np.empty(LANES)

@@ -43,7 +43,8 @@ SYSTEM = System(
 Points = Float[np.ndarray, "n d"]
 Map = Float[np.ndarray, "n k"]
 
-GRID_FROM = 4000  # points; from about here a grid is faster than all pairs
+GRID_FROM = 500  # points; from about here a grid is faster than all pairs
+STUDENT_GRID_FROM = 4000  # the same for Student's kernel, which has a fast way to all pairs
 START = 1e-4  # spread of the first map: so small that clusters can still pass through each other
 EXAGGERATED = 100  # iterations of the first phase
 LONGEST_STEP = 5.0  # a point cannot shoot off, and stretch the grid
@@ -150,10 +151,11 @@ class TSNE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         return START / (start[:, 0].std() or 1.0) * (start - start.mean(axis=0))
 
     def _repulsion(self, n: int, rows: Rows) -> Callable[[Map], Sums]:
-        crowd = self.method == "auto" and n >= GRID_FROM and self.n_components == 2
-        if self.method == "grid" or crowd:
+        plane, student = self.n_components == 2, self.freedom == 1
+        crowd = n >= (STUDENT_GRID_FROM if student else GRID_FROM)
+        if self.method == "grid" or (self.method == "auto" and plane and crowd):
             return Grid(self.freedom, rows).pair_sums
-        if self.freedom == 1 and self.n_components == 2:
+        if student and plane:
             return lambda place: student_pair_sums(place, rows)
         return lambda place: pair_sums(place, self.freedom, rows)
 

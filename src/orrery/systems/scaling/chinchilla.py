@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from orrery.catalog import System
-from orrery.nn.curve_fit import bayesian_bootstrap, fit_curve, log_sum
+from orrery.nn.curve_fit import Curve, fit_curve, log_sum
 from orrery.systems.scaling.kaplan import Budgets, Points, Runs
 
 SYSTEM = System(
@@ -96,31 +96,43 @@ class Allocation:
         return np.exp(self.log_scale[:, None] + self.exponent[:, None] * np.log(compute))
 
 
-def envelope(runs: Runs, weights: Weights | None = None, budgets: int = 200) -> Allocation:
+def envelope(
+    runs: Runs, weights: Weights | None = None, *, edges: bool = False, budgets: int = 200
+) -> Allocation:
     """Approach 1: at each compute, the size whose training curve is lowest there; then a line.
 
+    Args:
+        runs: training curves of several sizes.
+        weights: of sizes, for resamples; None: one fit in which all count alike.
+        edges: let a budget count whose best size is the smallest or largest that was trained.
+        budgets: how many, evenly spaced in logarithms.
+
     Raises:
-        ValueError: nowhere does the best size lie between others.
+        ValueError: fewer than two budgets count.
     """
     grid = np.geomspace(runs.compute.min(), runs.compute.max(), budgets)
-    best, kept = _bracketed(runs.at_budgets(grid))
-    if len(np.unique(best)) < 2:
-        raise ValueError("the envelope needs two sizes that are best at some compute")
+    best, kept = _best_sizes(runs.at_budgets(grid), edges)
     share = _or_even(weights, len(runs.sizes))[:, best]
     targets = np.broadcast_to(np.log(runs.sizes[best]), share.shape)
     return _line(np.log(grid[kept]), targets, share)
 
 
-def isoflop(runs: Runs, budgets: Budgets, weights: Weights | None = None) -> Allocation:
+def isoflop(
+    runs: Runs, budgets: Budgets, weights: Weights | None = None, *, edges: bool = False
+) -> Allocation:
     """Approach 2: at each compute, the lowest point of a parabola in log N; then a line.
 
+    Args:
+        runs: training curves of several sizes.
+        budgets: of compute.
+        weights: of sizes, for resamples; None: one fit in which all count alike.
+        edges: let a budget count whose best size is the smallest or largest that was trained.
+
     Raises:
-        ValueError: fewer than two budgets have a best size between others.
+        ValueError: fewer than two budgets count.
     """
     table = runs.at_budgets(budgets)
-    _, kept = _bracketed(table)
-    if len(kept) < 2:
-        raise ValueError(f"isoflop needs two budgets with a best size inside, got {len(kept)}")
+    _, kept = _best_sizes(table, edges)
     share = _or_even(weights, len(runs.sizes))
     lowest = [vertex(runs.sizes, table[:, c], share) for c in kept]
     return _line(np.log(budgets[kept]), np.stack(lowest, axis=1), np.ones((len(share), len(kept))))
@@ -176,18 +188,17 @@ def frontier(runs: Runs, weights: Weights | None = None, *, delta: float = 1e-3)
     return Allocation(exponent, log_g - exponent * np.log(6))
 
 
-def bootstrap(
-    runs: Runs, budgets: Budgets, resamples: int, rng: np.random.Generator
+def three_approaches(
+    runs: Runs, budgets: Budgets, weights: Weights | None = None, *, edges: bool = False
 ) -> dict[str, Allocation]:
-    """The three approaches on the same resamples of the sizes.
+    """Each approach's allocation; with weights, on the same resamples of the sizes.
 
     Raises:
         ValueError: as the approaches.
     """
-    weights = bayesian_bootstrap(len(runs.sizes), resamples, rng)
     return {
-        "envelope": envelope(runs, weights),
-        "isoflop": isoflop(runs, budgets, weights),
+        "envelope": envelope(runs, weights, edges=edges),
+        "isoflop": isoflop(runs, budgets, weights, edges=edges),
         "parametric": frontier(runs, weights),
     }
 
@@ -199,13 +210,7 @@ def _parametric(runs: Runs, weights: Weights | None, delta: float) -> Float[np.n
     """
     if len(runs.sizes) < 2 or len(np.unique(runs.tokens)) < 2:
         raise ValueError("the parametric law needs at least two sizes and two token counts")
-    x, z = np.log(runs.parameters), np.log(runs.tokens)
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    curve = log_sum(np.stack([
-        np.stack([one, zero, zero, zero, zero], axis=1),
-        np.stack([zero, one, x.mean() - x, zero, zero], axis=1),
-        np.stack([zero, zero, zero, one, z.mean() - z], axis=1),
-    ]))  # fmt: skip
+    curve = _curve(runs)
     grid = product(*(np.log(PARTS), np.log(PARTS), EXPONENTS, np.log(PARTS), EXPONENTS))
     level = np.log(runs.loss.mean())
     starts = np.array(list(grid)) + level * np.array([1, 1, 0, 1, 0])
@@ -217,21 +222,39 @@ def _parametric(runs: Runs, weights: Weights | None, delta: float) -> Float[np.n
         ).parameters
     fitted = best.copy()
     fitted[:, [2, 4]] = fitted[:, [2, 4]].clip(min=1e-6)
-    fitted[:, 1] += fitted[:, 2] * x.mean()  # from the centre of the runs to N = D = 1
-    fitted[:, 3] += fitted[:, 4] * z.mean()
+    n, d = _centre(runs)
+    fitted[:, 1] += fitted[:, 2] * n  # from the centre of the runs to N = D = 1
+    fitted[:, 3] += fitted[:, 4] * d
     return fitted
 
 
-def _bracketed(
-    table: Float[np.ndarray, "s c"],
+def _centre(runs: Runs) -> tuple[float, float]:
+    return float(np.log(runs.parameters).mean()), float(np.log(runs.tokens).mean())
+
+
+def _curve(runs: Runs) -> Curve:
+    """The law of log E, log A, alpha, log B, beta; A and B at the centre of the runs."""
+    n, d = _centre(runs)
+    one, zero = np.ones(len(runs.loss)), np.zeros(len(runs.loss))
+    capacity, data = n - np.log(runs.parameters), d - np.log(runs.tokens)
+    return log_sum(np.stack([
+        np.stack([one, zero, zero, zero, zero], axis=1),
+        np.stack([zero, one, capacity, zero, zero], axis=1),
+        np.stack([zero, zero, zero, one, data], axis=1),
+    ]))  # fmt: skip
+
+
+def _best_sizes(
+    table: Float[np.ndarray, "s c"], edges: bool
 ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """The best size of each budget that has sizes on both sides of it; which budgets those are."""
-    filled = np.where(np.isfinite(table), table, np.inf)
-    best = filled.argmin(axis=0)
+    """The best size at each budget that counts, and which budgets those are."""
     trained = np.isfinite(table)
+    best = np.where(trained, table, np.inf).argmin(axis=0)
     sizes = np.arange(len(table))[:, None]
     below, above = (trained & (sizes < best)).any(axis=0), (trained & (sizes > best)).any(axis=0)
-    kept = np.flatnonzero(below & above)
+    kept = np.flatnonzero(trained.any(axis=0) & (edges | (below & above)))
+    if len(kept) < 2:
+        raise ValueError(f"two budgets must have a best size between others, {len(kept)} have")
     return best[kept], kept
 
 

@@ -66,14 +66,18 @@ class Runs:
         return Runs(self.parameters[kept], self.tokens[kept], self.loss[kept])
 
     def at_budgets(self, budgets: Budgets) -> Float[np.ndarray, "s c"]:
-        """Each size's loss at each compute, between its runs in logarithms; NaN outside them."""
-        rows = []
+        """Each size's loss at each compute, between its runs in logarithms; NaN outside them.
+
+        A hundredth beyond the outermost runs is not outside: batches make tokens come in lumps.
+        """
+        rows, wanted = [], np.log(budgets)
         for size in self.sizes:
             curve = self.where(self.parameters == size)
             order = np.argsort(curve.tokens)
             known, loss = np.log(curve.compute[order]), np.log(curve.loss[order])
-            rows.append(np.interp(np.log(budgets), known, loss, left=np.nan, right=np.nan))
-        return np.exp(rows)
+            outside = (wanted < known[0] - 0.01) | (wanted > known[-1] + 0.01)
+            rows.append(np.where(outside, np.nan, np.exp(np.interp(wanted, known, loss))))
+        return np.stack(rows)
 
     def frontier(self) -> "Runs":
         """The runs that are better than every run of less or as much compute."""
@@ -179,8 +183,7 @@ def law_of_parameters(runs: Runs, tokens: float) -> PowerLaw:
     Raises:
         ValueError: fewer than two sizes were.
     """
-    budgets = 6 * runs.sizes * tokens
-    loss = np.diagonal(runs.at_budgets(budgets * (1 - 1e-12)))  # a rounding below its last run
+    loss = np.diagonal(runs.at_budgets(6 * runs.sizes * tokens))
     reached = np.isfinite(loss)
     return fit_power_law(runs.sizes[reached], loss[reached], floor=False)
 

@@ -1,0 +1,1 @@
+"""Experiments on systems that make new data."""

@@ -1,0 +1,14 @@
+"""Experiments that run, but whose full run has not been recorded yet.
+
+Their record tests are expected to fail, strictly: a record that lands must be taken off the list.
+"""
+
+import pytest
+
+AWAITING_RECORD = frozenset({"char_gpt", "ddpm_steps"})
+
+
+def with_record(stems):
+    """Test parameters: the stems, those without a record marked as such."""
+    mark = pytest.mark.xfail(strict=True, reason="its full run has not been recorded yet")
+    return [pytest.param(s, marks=mark) if s in AWAITING_RECORD else s for s in sorted(stems)]
