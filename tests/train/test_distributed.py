@@ -32,6 +32,7 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["ddp", "fsdp"])
 def test_two_processes_match_one_and_their_checkpoint_loads_on_one(tmp_path, alone, how):
     two = run(tmp_path / "two", how, 2)

@@ -23,8 +23,6 @@ COMMANDS = {
     "claims": "list the plan's claims, what sources say, and our verdicts",
     "plan": "walk through the guide: paths, timelines, debates, reading",
     "data": "list, get and verify data sets",
-    "compress": "compress a file with a language model",
-    "decompress": "give a compressed file's bytes back",
     "doctor": "check this machine and installation",
 }
 EXAMPLES = (

@@ -6,7 +6,7 @@ from orrery.catalog import find_experiment, records_folder
 from orrery.cli.parser import Parser, print_json
 from orrery.cli.run import add_execution, executor, show
 
-EXAMPLES = ("orrery record residual_depth", "orrery record ddpm_steps --to /tmp/records")
+EXAMPLES = ("orrery record residual_depth", "orrery record optimisers --to /tmp/records")
 
 
 def main(argv: list[str]) -> int:

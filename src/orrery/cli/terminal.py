@@ -75,7 +75,7 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
         return
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)][:-1]
     room = columns()
-    left = None if room is None else max(room - sum(widths) - 2 * len(widths), NARROWEST)
+    left = None if room is None else max(room - sum(widths) - 2 * len(widths), NARROWEST // 2)
     for *row, last in rows:
         padded = (
             paint(cell) + " " * (width - cells(cell))

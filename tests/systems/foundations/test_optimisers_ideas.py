@@ -40,13 +40,13 @@ def steps_to_converge(condition, momentum):
         if momentum
         else Sgd([x], 2 / (condition + 1))
     )
-    sizes = descend(optimiser, x, curvatures, 12 * int(condition))
+    sizes = descend(optimiser, x, curvatures, int(12 * (root if momentum else condition)))
     return next(i for i, size in enumerate(sizes) if size < 1e-6)
 
 
 def test_momentum_needs_the_root_of_the_condition_number_instead_of_the_number():
-    plain = steps_to_converge(400, False) / steps_to_converge(100, False)
-    fast = steps_to_converge(400, True) / steps_to_converge(100, True)
+    plain = steps_to_converge(256, False) / steps_to_converge(64, False)
+    fast = steps_to_converge(256, True) / steps_to_converge(64, True)
     assert plain == pytest.approx(4, rel=0.05)
     assert fast == pytest.approx(2, rel=0.15)
 

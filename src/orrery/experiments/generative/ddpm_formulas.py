@@ -33,12 +33,26 @@ from orrery.systems.generative.ddpm import (
 LITTLE = 1e-4  # bits a pixel; the paper reports about a tenth of it
 
 CLAIMS = (
-    Claim("ddpm-closed-form", effect=lambda m: 0.05 - m["chain/gap"]),
-    Claim("ddpm-T1000", effect=lambda m: LITTLE - m["bits/1000"]),
-    Claim("ddpm-loss", effect=lambda m: m["bound/weight_ratio"], margin=20.0),
+    Claim(
+        "ddpm-closed-form",
+        effect=lambda m: 0.05 - m["chain/gap"],
+        text="a thousand small steps land where the closed form says",
+    ),
+    Claim(
+        "ddpm-T1000",
+        effect=lambda m: LITTLE - m["bits/1000"],
+        text="after a thousand steps next to nothing of the digit is left",
+    ),
+    Claim(
+        "ddpm-loss",
+        effect=lambda m: m["bound/weight_ratio"],
+        margin=20.0,
+        text="the simple loss drops the bound's weights, which differ twentyfold over the steps",
+    ),
     Claim(
         "ddpm-sampler",
         effect=lambda m: 0.01 - max(m["sampler/beta"], m["sampler/posterior"]),
+        text="the sampler's update, with either variance, turns noise into the data's Gaussian",
     ),
     Finding(
         "a thousand steps are not many more than needed: three hundred fewer leave too much",

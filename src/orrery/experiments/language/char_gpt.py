@@ -157,7 +157,7 @@ def look_inside(name: str, gpt: Gpt, windows: Tensor, corpus: Corpus, lab: Lab) 
     """Where the GPT looks, whether that matters to it, and what it writes."""
     rows, line = windows[:16], windows[:1, :32]
     effect = effect_of(gpt, rows, substitutes=windows[0, :2])
-    nearness = torch.arange(rows.shape[1], device=lab.device).expand_as(rows)
+    nearness = torch.arange(float(rows.shape[1]), device=lab.device).expand(rows.shape)
     near, weight = (rank_correlation(m, effect).mean() for m in (nearness, weight_of(gpt, rows)))
     maps = attention_maps(gpt, line)[:, 0].cpu().numpy()
     lab.figure(f"{name}-attention", heat_maps(maps, corpus.characters.decode(line[0].tolist())))

@@ -34,6 +34,7 @@ Weights = Float[np.ndarray, "b s"]  # of every size in every resample
 Resamples = Float[np.ndarray, " b"]
 
 PARTS, EXPONENTS = (0.03, 0.3, 0.9), (0.2, 0.5, 1.0)  # starts: shares of the mean loss, slopes
+LEAST = 0.01  # exponent: what needs a doubling for less than a hundredth does not scale
 KEPT = 20  # starts that are followed to the end
 NEIGHBOURS = 2  # sizes on each side of the best one that a parabola is fitted to
 
@@ -206,7 +207,7 @@ def three_approaches(
 def _parametric(runs: Runs, weights: Weights | None, delta: float) -> Float[np.ndarray, "b 5"]:
     """Of each resample, or of all runs alike: log E, log A, alpha, log B, beta.
 
-    An exponent at or below zero (the loss does not fall at all) is set just above.
+    An exponent below the least (the loss hardly falls, or rises) is set to it.
     """
     if len(runs.sizes) < 2 or len(np.unique(runs.tokens)) < 2:
         raise ValueError("the parametric law needs at least two sizes and two token counts")
@@ -221,7 +222,7 @@ def _parametric(runs: Runs, weights: Weights | None, delta: float) -> Float[np.n
             curve, runs.loss, np.repeat(best, len(weights), axis=0), weights=share, delta=delta
         ).parameters
     fitted = best.copy()
-    fitted[:, [2, 4]] = fitted[:, [2, 4]].clip(min=1e-6)
+    fitted[:, [2, 4]] = fitted[:, [2, 4]].clip(min=LEAST)
     n, d = _centre(runs)
     fitted[:, 1] += fitted[:, 2] * n  # from the centre of the runs to N = D = 1
     fitted[:, 3] += fitted[:, 4] * d
