@@ -36,7 +36,9 @@ def test_rounding_in_single_precision_hides_nobody(spread):
     """Far from the origin and on a fine lattice, single precision sees nearly equal distances."""
     random = RNG(0)
     lattice = np.round(random.uniform(0, 40, size=(2_000, 3)))
-    points = 1e3 * random.normal(size=3) + spread * (lattice + 1e-6 * random.normal(size=(2_000, 3)))
+    points = 1e3 * random.normal(size=3) + spread * (
+        lattice + 1e-6 * random.normal(size=(2_000, 3))
+    )
     near = nearest_neighbours(points, 12)
     np.testing.assert_allclose(near.distances, naive(points, 12)[1], rtol=1e-9)
 

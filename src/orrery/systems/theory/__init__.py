@@ -1,0 +1,1 @@
+"""Theory: what learning, prediction and compression have in common."""
