@@ -7,7 +7,7 @@ few enough histories exist to learn, for each, how often a 1 really follows.
 
 Source: Mahoney 2005, "Adaptive Weighing of Context Models for Lossless Data Compression",
 Florida Tech. CS-2005-16 (the counters of PAQ6, and in PAQ7 and later a chance learnt for each).
-Differs from the source: the pairs are bounded by one rule, larger (smaller + 1) <= BOUND, so that
+Differs from the papers: the pairs are bounded by one rule, larger (smaller + 1) <= BOUND, so that
 a byte can number them; the last bit is not kept.
 """
 

@@ -8,7 +8,7 @@ learns online and is never finished; one set of weights a context makes it a gat
 Source: Mahoney 2005, "Adaptive Weighing of Context Models for Lossless Data Compression",
 Florida Tech. CS-2005-16; Knoll and de Freitas 2012, "A Machine Learning Perspective on Predictive
 Coding with PAQ8", arXiv:1108.3298, sections 3.1 to 3.3.
-Differs from the sources: integers of 64 bits throughout, so that every machine computes the same
+Differs from the papers: integers of 64 bits throughout, so that every machine computes the same
 chances and reads what any other wrote; weights of all contexts in one table, a row each.
 
 Units: a chance is in 2^-16, of a 1; log-odds in 1/256, up to EDGE; a weight in 2^-16.
