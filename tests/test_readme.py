@@ -26,6 +26,19 @@ def test_the_python_runs_and_prints_what_the_comment_says():
         assert done.stdout.strip() == re.search(r"# (torch.Size.*)", code).group(1)
 
 
+@pytest.mark.parametrize("paper", PAPERS[:2])
+def test_what_commands_print_is_what_they_print(paper):
+    shown = blocks(paper, "text")
+    assert shown
+    for block in shown:
+        command, printed = block.split("\n", 1)
+        arguments = command.removeprefix("$ orrery ").split()
+        done = subprocess.run(
+            [sys.executable, "-m", "orrery", *arguments], capture_output=True, text=True
+        )
+        assert done.stdout == printed
+
+
 @pytest.mark.parametrize("paper", PAPERS)
 def test_commands_exist_and_links_lead_somewhere(paper):
     text = (ROOT / paper).read_text(encoding="utf8")

@@ -62,6 +62,16 @@ def test_get_goes_on_after_a_set_that_cannot_be_had(capsys, monkeypatch):
     assert "planar" in said.out
 
 
+def test_get_and_verify_for_machines(capsys):
+    assert main(["get", "digits", "--json"]) == 0
+    (got,) = json.loads(capsys.readouterr().out)
+    assert (got["name"], got["present"], got["error"]) == ("digits", True, None)
+    (fetch.folder(digits.CARD) / digits.FILE).write_bytes(b"")
+    assert main(["verify", "--json"]) == 1
+    (checked,) = json.loads(capsys.readouterr().out)
+    assert (checked["name"], checked["files"], len(checked["bad"])) == ("digits", 1, 1)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

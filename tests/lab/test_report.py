@@ -6,7 +6,7 @@ import pytest
 
 from orrery.lab.folder import Order
 from orrery.lab.report import command, interval_picture, render, shown_verdict
-from orrery.lab.words import WORDS, words
+from orrery.lab.words import NOT_JUDGED, WORDS, reason_of, words
 
 JUDGEMENT = {
     "id": "degradation-cause", "text": "<script>alert(1)</script>", "verdict": "holds",
@@ -57,3 +57,15 @@ def test_interval_picture_puts_margin_and_effect_in_order():
 def test_command_repeats_the_run():
     order = Order(area="a", stem="s", scale="tour", seeds=(4,), settings={}, ablation="x")
     assert command(order) == "orrery run s --scale tour --seed 4 --ablate x"
+
+
+def test_the_reason_of_every_verdict_has_a_chinese_form():
+    judgement = {**JUDGEMENT, "reason": "the effect lies above its margin"}
+    assert reason_of(judgement, "en") == judgement["reason"]
+    assert reason_of(judgement, "zh") == "效应高于界限（Holm 校正后 p = 0.01，5 个种子）"
+    assert "低于" in reason_of({**judgement, "verdict": "fails"}, "zh")
+    assert "无法区分" in reason_of({**judgement, "verdict": "undecided"}, "zh")
+    assert "一个种子" in reason_of({**judgement, "verdict": "undecided", "p": None}, "zh")
+    assert (
+        reason_of({**judgement, "reason": f"{NOT_JUDGED}x; y"}, "zh") == "未评判：对照不成立：x; y"
+    )

@@ -17,7 +17,7 @@ def random(*shape, dtype=DOUBLE):
     return numbers.to(memory_format=LAST) if len(shape) == 4 else numbers
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     b=st.integers(1, 5), c=st.integers(1, 5), o=st.integers(1, 5),
     down=st.integers(1, 3), across=st.integers(1, 3),

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("action", help=actions)
     parser.add_argument("names", nargs="*", metavar="NAME", help="data sets")
     parser.add_argument("--all", action="store_true", help="get: every set")
-    parser.add_argument("--json", action="store_true", help="list: print a list of objects")
+    parser.add_argument("--json", action="store_true", help="print a list of objects")
     chosen = parser.parse_args(argv)
     if chosen.action not in ACTIONS:
         raise UsageError(f"no action {chosen.action!r}; {nearest(chosen.action, ACTIONS)}")
@@ -28,10 +28,11 @@ def main(argv: list[str]) -> int:
     if chosen.action == "list":
         return _list(cards or list(CARDS.values()), as_json=chosen.json)
     if chosen.action == "verify":
-        return _verify(cards or [card for card in CARDS.values() if folder(card).exists()])
+        cards = cards or [card for card in CARDS.values() if folder(card).exists()]
+        return _verify(cards, as_json=chosen.json)
     if not (cards or chosen.all):
         raise UsageError("name the data sets to get, or --all")
-    return _get(list(CARDS.values()) if chosen.all else cards)
+    return _get(list(CARDS.values()) if chosen.all else cards, as_json=chosen.json)
 
 
 def _card(name: str) -> Card:
@@ -55,24 +56,33 @@ def _state(card: Card) -> dict[str, object]:
     return {"present": is_present(card), "folder": str(folder(card)) if card.sha256 else None}
 
 
-def _get(cards: list[Card]) -> int:
+def _get(cards: list[Card], *, as_json: bool) -> int:
     """Get each, and go on when one cannot be had."""
-    failed = False
+    errors: dict[str, str] = {}
     for card in cards:
         try:
             place = get(card)
         except OrreryError as error:
-            failed = True
-            print(f"orrery: {' '.join(str(error).split())}", file=sys.stderr)
+            errors[card.name] = " ".join(str(error).split())
+            print(f"orrery: {errors[card.name]}", file=sys.stderr)
         else:
-            print(f"{card.name}: {place if card.sha256 else 'needs no files'}")
-    return int(failed)
+            if not as_json:
+                print(f"{card.name}: {place if card.sha256 else 'needs no files'}")
+    if as_json:
+        print_json([
+            {"name": card.name, **_state(card), "error": errors.get(card.name)} for card in cards
+        ])  # fmt: skip
+    return int(bool(errors))
 
 
-def _verify(cards: list[Card]) -> int:
-    bad = [line for card in cards for line in bad_files(card)]
-    for line in bad:
+def _verify(cards: list[Card], *, as_json: bool) -> int:
+    bad = {card.name: bad_files(card) for card in cards}
+    lines = [line for found in bad.values() for line in found]
+    if as_json:
+        print_json([{"name": c.name, "files": len(c.sha256), "bad": bad[c.name]} for c in cards])
+        return int(bool(lines))
+    for line in lines:
         print(line)
     checked = sum(len(card.sha256) for card in cards)
-    print(f"{checked - len(bad)} of {checked} files of {len(cards)} data sets are as released")
-    return int(bool(bad))
+    print(f"{checked - len(lines)} of {checked} files of {len(cards)} data sets are as released")
+    return int(bool(lines))

@@ -23,7 +23,10 @@ COMMANDS = {
     "claims": "list the plan's claims, what sources say, and our verdicts",
     "plan": "walk through the guide: paths, timelines, debates, reading",
     "data": "list, get and verify data sets",
+    "compress": "compress a file by predicting it",
+    "decompress": "bring back a file that was compressed",
     "doctor": "check this machine and installation",
+    "completion": "print a script for bash, zsh or fish that completes commands and names",
 }
 EXAMPLES = (
     "orrery run residual_depth --scale smoke",

@@ -160,17 +160,24 @@ def _print_claim(one: ClaimState) -> None:
 def _print_experiment(one: ExperimentFile, plan: Plan) -> None:
     _print_title(one.stem, one.question, one.area, "experiment")
     record = catalog.records().get(one.stem)
-    verdicts = record.verdicts if record else {}
+    judged = _judged(record.file) if record else {}
     for id_ in one.claims:
-        print_field(f"claim {id_} {verdicts.get(id_, '')}".rstrip(), plan.claims[id_].sentence)
-    for text in one.findings:
-        print_field("finding", text)
-    for text in one.controls:
-        print_field("control", text)
+        verdict, tested = judged.get(id_, ("", plan.claims[id_].sentence))
+        print_field(f"claim {id_} {verdict}".rstrip(), tested)
+    for kind, texts in (("finding", one.findings), ("control", one.controls)):
+        for text in texts:
+            print_field(f"{kind} {judged.get(text, ('', ''))[0]}".rstrip(), text)
     print_field("ablations", ", ".join(one.ablations))
     print_field("file", one.file)
     print_field("record", record.file if record else None)
     print_field("run it", f"orrery run {one.stem}")
+
+
+def _judged(record: str) -> dict[str, tuple[str, str]]:
+    """Verdict and sentence of all that a record judges, by the claim's id or the sentence."""
+    found = read_json(catalog.root() / record)
+    rows = (*found["verdicts"], *found["controls"])
+    return {row["id"] or row["text"]: (row["verdict"], row["text"]) for row in rows}
 
 
 def _judgement(one: ClaimState) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from orrery.lab.events import read_events
 from orrery.lab.experiment import Runnable
 from orrery.lab.figures import COLOURS, new_figure, svg_bytes
 from orrery.lab.folder import Order, Run
-from orrery.lab.words import Language, language, words
+from orrery.lab.words import Language, language, reason_of, words
 from orrery.plan.load import load
 
 PAGES = Path(__file__).parent / "pages"
@@ -93,6 +93,7 @@ def shown_verdict(judgement: dict[str, Any], in_language: Language) -> dict[str,
     claim = load(in_language).claims.get(judgement["id"] or "")
     return {
         **judgement, "picture": interval_picture(judgement),
+        "reason": reason_of(judgement, in_language),
         "plan": claim.claim if claim else "",
         "corrected": claim.corrected if claim else "",
         "source": claim.source if claim else "",

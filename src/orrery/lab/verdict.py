@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from orrery.errors import NonFiniteError, OrreryError
 from orrery.lab.claim import Claim, Control, Measured, Question
 from orrery.lab.statistics import LEVEL, Estimate, estimate, holm
+from orrery.lab.words import NOT_JUDGED
 from orrery.plan.record import Judgement, Verdict
 
 
@@ -36,7 +37,7 @@ def judge(
             judged[id(question)] = _judgement(question, found, p, len(results), sentence)
     broken = [judged[id(c)].text for c in controls if judged[id(c)].verdict != "holds"]
     if broken and gated:
-        reason = f"not judged: the control does not hold: {'; '.join(broken)}"
+        reason = NOT_JUDGED + "; ".join(broken)
         for claim in claims:
             old = judged[id(claim)]
             judged[id(claim)] = old.model_copy(update={"verdict": "undecided", "reason": reason})

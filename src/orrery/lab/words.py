@@ -1,9 +1,13 @@
 """The lab's own words in English and Chinese; which of them a reader gets."""
 
 import os
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 Language = Literal["en", "zh"]
+
+NOT_JUDGED = "not judged: the control does not hold: "
+"""How the reason of a verdict begins where a control is broken; then come the controls."""
 
 WORDS: dict[str, tuple[str, str]] = {
     "holds": ("holds", "成立"),
@@ -68,3 +72,19 @@ def language() -> Language:
 def words(in_language: Language) -> dict[str, str]:
     """Every word in one language."""
     return {key: pair[in_language == "zh"] for key, pair in WORDS.items()}
+
+
+def reason_of(judgement: Mapping[str, Any], in_language: Language) -> str:
+    """Why a verdict came out as it did; records keep the reason in English."""
+    english = str(judgement["reason"])
+    if in_language == "en":
+        return english
+    if english.startswith(NOT_JUDGED):
+        return f"未评判：对照不成立：{english.removeprefix(NOT_JUDGED)}"
+    if judgement["p"] is None:
+        return "仅一个种子，没有区间：请多跑几个"
+    after = f"Holm 校正后 p = {judgement['p']:.2g}"
+    if judgement["verdict"] == "undecided":
+        return f"效应与界限无法区分（{after}）"
+    side = "高于" if judgement["verdict"] == "holds" else "低于"
+    return f"效应{side}界限（{after}，{judgement['seeds']} 个种子）"

@@ -53,7 +53,7 @@ def convolve_tiles(x: Images, apart: Places, bias: Float[Tensor, " o"]) -> Tenso
     """The convolution of x with filters already taken apart."""
     b, _, rows, columns = x.shape
     outputs = apart.shape[2]
-    y = x.new_empty(b, rows, columns, outputs).permute(0, 3, 1, 2)
+    y = torch.empty((b, outputs, rows, columns), dtype=x.dtype, memory_format=torch.channels_last)
     source, target = pixels(x), pixels(y)
     for some, v, m in chunks(x, outputs):
         take_apart(source[some], tiles(v))

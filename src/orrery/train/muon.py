@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from orrery.nn.stacked import StackedLinear
 
@@ -132,3 +132,12 @@ def hidden_matrices(model: nn.Module) -> tuple[list[dict[str, Any]], list[Tensor
     hidden = {weight for group in groups.values() for weight in group}
     rest: list[Tensor] = [p for p in model.parameters() if p not in hidden]
     return [{"params": group, "split": parts} for parts, group in groups.items()], rest
+
+
+def muon_and_adamw(model: nn.Module, lr: float) -> tuple[Muon, AdamW]:
+    """Muon for the hidden matrices, AdamW for the rest, as short runs of small models want them."""
+    matrices, rest = hidden_matrices(model)
+    return (
+        Muon(matrices, lr=lr, momentum=0.9),
+        AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.0),
+    )

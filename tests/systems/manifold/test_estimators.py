@@ -17,7 +17,7 @@ for name in sys.argv[1:]:
             print(name, result["status"], result["check_name"], result["exception"])
     print("checked", name)
 """
-NAMES = ("pca:PCA", "mds:ClassicalMDS", "isomap:Isomap", "lle:LLE")
+NAMES = ("pca:PCA", "mds:ClassicalMDS", "isomap:Isomap", "lle:LLE", "tsne:TSNE", "umap:UMAP")
 
 
 @pytest.mark.slow

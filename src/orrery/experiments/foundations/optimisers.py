@@ -51,6 +51,7 @@ from orrery.train.side_by_side import SideBySide
 
 TASKS = ("pictures", "drift", "words", "whole")
 BOTH = ("pictures", "words")
+TOP = 3.5  # of the losses that are drawn
 LENGTHS = {"drift": 2}  # a rate that falls with the root of time needs time to do harm
 
 CLAIMS = (
@@ -103,7 +104,7 @@ CLAIMS = (
 ABLATIONS = ("no_momentum",)
 SCALES = {
     "smoke": {"steps": 10, "images": 64, "whole": 64},
-    "tour": {"steps": 150},
+    "tour": {"steps": 60},
     "large": {"steps": 20_000, "images": 60_000, "whole": 60_000, "width": 512},
 }
 
@@ -180,11 +181,12 @@ def draw(results: Sequence[Measured], settings: OptimisersSettings) -> dict[str,
     for axis, task in zip(axes, TASKS, strict=True):
         for colour, rule in zip(COLOURS, RULES, strict=False):
             mean, half = over_seeds(results, [f"{task}/{rule}/{i}" for i in range(RATES)])
+            half = [h if loss < TOP else 0.0 for h, loss in zip(half, mean, strict=True)]
             axis.errorbar(
                 decades(rule), mean, half, fmt=f".{STYLES.get(rule, '-')}", color=colour, label=rule
             )
         floor = min(best(m, task, rule) for m in results for rule in RULES)
-        axis.set(title=task, xlabel="log10 of the learning rate", ylim=(0.9 * floor, 3.5))
+        axis.set(title=task, xlabel="log10 of the learning rate", ylim=(0.9 * floor, TOP))
     axes[0].set_ylabel("training loss")
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return {"rates": figure}

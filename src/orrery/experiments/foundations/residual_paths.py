@@ -155,7 +155,7 @@ def draw(results: Sequence[Measured], settings: ResidualPathsSettings) -> dict[s
         mean, half = over_seeds(results, [f"{quantity}-{i}" for i in places])
         axis.bar(places, mean, yerr=half, color=colour, ecolor="#9aa0aa",
                  label=quantity.split("/")[0])  # fmt: skip
-    removal.set(title="Error with one block removed", xlabel="block", ylabel="share of images")
+    removal.set(title="One block removed", xlabel="block", ylabel="error")
     removal.legend()
     paths.set(title="Gradient by length of path", xlabel="branches on the path", ylabel="share")
     paths.axvline(blocks / 2, color=COLOURS[7], linestyle="--")

@@ -19,15 +19,13 @@ import torch
 from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
-from torch.optim import AdamW
 
 from orrery.data import shakespeare, tang_poems
 from orrery.data.batches import sample_windows
 from orrery.data.corpus import Corpus
+from orrery.experiments.language._char_gpt_figures import bits_by_arm
 from orrery.lab import Claim, Control, Finding, Lab, Measured, Range, Settings
-from orrery.lab.figures import COLOURS, new_figure
 from orrery.lab.heat_maps import heat_maps
-from orrery.lab.statistics import estimate
 from orrery.metrics.compression import bits
 from orrery.systems.language.attention_map import (
     attention_maps,
@@ -39,7 +37,7 @@ from orrery.systems.language.autoregressive import surprise
 from orrery.systems.language.gpt import Gpt, GptConfig
 from orrery.systems.language.lstm_lm import LstmLm, of_size
 from orrery.systems.language.ngram import Ngram, NgramConfig
-from orrery.train.muon import Muon, hidden_matrices
+from orrery.train.muon import muon_and_adamw
 from orrery.train.precision import use_fast_products
 from orrery.train.schedule import scale_rates, trapezoid
 
@@ -60,14 +58,18 @@ def lead(m: Measured, worse: str) -> float:
 
 
 CLAIMS = (
-    Claim("positions-structure", effect=lambda m: lead(m, "no_positions"), margin=0.05),
+    Claim("positions-structure", effect=lambda m: lead(m, "no_positions"), margin=0.05,
+        text="without positions a GPT loses a twentieth of a bit a character",
+    ),
     Claim(
         "attention-sqrt-dk",
         effect=lambda m: 0.05 - max(abs(m[f"variance/{d}"] / d - 1) for d in KEY_SIZES),
+        text="the product of random queries and keys has variance d, to a twentieth",
     ),
     Claim(
         "attention-interpretable",
         effect=lambda m: 0.1 - max(m[f"{t}/weight"] - m[f"{t}/nearness"] for t in texts(m)),
+        text="attention weights rank characters by their effect hardly better than nearness does",
     ),
     Finding("GPT beats an LSTM of as many parameters", effect=lambda m: lead(m, "lstm")),
     Finding("GPT beats n-grams of as many characters", effect=lambda m: lead(m, "ngram")),
@@ -81,9 +83,10 @@ CLAIMS = (
     ),
 )  # fmt: skip
 ABLATIONS = ("no_positions",)
+SEEDS = 4
 SCALES = {
     "smoke": {"texts": ("shakespeare",), "steps": 3, "context": 16, "head_size": 8, "held_out": 8},
-    "tour": {"texts": ("shakespeare",), "steps": 80, "held_out": 128},
+    "tour": {"texts": ("shakespeare",), "steps": 200, "context": 32, "held_out": 128},
     "large": {"steps": 5_000, "batch": 64, "context": 256, "depth": 6, "heads": 6, "head_size": 64},
 }  # fmt: skip
 
@@ -171,15 +174,13 @@ def train(
 ) -> None:
     """Muon for the matrices, AdamW for the rest; every arm sees the same batches."""
     use_fast_products(model)
-    matrices, rest = hidden_matrices(model)
-    muon = Muon(matrices, lr=settings.rate, momentum=0.9)
-    adamw = AdamW(rest, lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.0)
-    for step in lab.steps(phase, settings.steps, state=(model, muon, adamw)):
+    optimisers = muon_and_adamw(model, settings.rate)
+    for step in lab.steps(phase, settings.steps, state=(model, *optimisers)):
         batch = sample_windows(tokens, settings.context, settings.batch, lab.rng("batch", step))
         loss = model.loss(*(part.to(lab.device) for part in batch))
         model.zero_grad()
         loss.backward()
-        for optimiser in (muon, adamw):
+        for optimiser in optimisers:
             scale_rates(optimiser, trapezoid(step, settings.steps, warmup=20))
             optimiser.step()
         lab.log(bits=bits(loss.item()))
@@ -187,14 +188,4 @@ def train(
 
 def draw(results: Sequence[Measured], settings: CharGptSettings) -> dict[str, Figure]:
     """Bits a character of each arm, with intervals over the seeds."""
-    figure, axes = new_figure(7.2, 3.2, columns=len(settings.texts))
-    for axis, text in zip(axes, settings.texts, strict=True):
-        for i, arm in enumerate(ARMS):
-            found = estimate([m[f"{text}/{arm}"] for m in results], 0.0)
-            half = found.high - found.mean if len(results) > 1 else 0.0
-            axis.bar(i, found.mean, yerr=half, color=COLOURS[i], capsize=3)
-            axis.text(i, found.mean + half, f"{found.mean:.2f}", ha="center", va="bottom")
-        axis.set_xticks(range(len(ARMS)), [arm.replace("_", "\n") for arm in ARMS])
-        axis.set_title(text.replace("_", " ").capitalize())
-    axes[0].set_ylabel("bits a character, held out")
-    return {"bits": figure}
+    return {"bits": bits_by_arm(results, settings.texts, ARMS)}

@@ -23,6 +23,7 @@ Differs from the papers: AdaGrad without its projection; AdamW's decay is multip
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -45,7 +46,7 @@ Group = dict[str, Any]
 Parameters = Iterable[Tensor] | Iterable[Group]
 
 
-class UpdateRule(Optimizer):
+class UpdateRule(Optimizer, ABC):
     """What the six share; a rule says in `update` how parameters follow their gradients."""
 
     decoupled_decay = False
@@ -73,9 +74,9 @@ class UpdateRule(Optimizer):
             self.update(params, grads, group)
         return loss
 
+    @abstractmethod
     def update(self, params: Tensors, grads: Tensors, group: Group) -> None:
         """Apply the rule in place; `grads` are not to be changed."""
-        raise NotImplementedError
 
     def memory(self, name: str, params: Tensors) -> Tensors:
         """The tensor called `name` that is kept for each parameter, zeros at first."""

@@ -108,7 +108,7 @@ def time_waves(t: Times, features: int) -> Float[Tensor, "b {features}"]:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-class ResidualBlock(nn.Module):
+class TimedResidual(nn.Module):
     """Normalise, activate, convolve, twice; the time is added in between."""
 
     def __init__(self, inputs: int, width: int, embedding: int, groups: int) -> None:
@@ -122,8 +122,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Images, t: Embedding) -> Float[Tensor, "b w y x"]:
         """The image after the block."""
-        h = self.conv1(F.silu(self.norm1(x))) + self.time(t)[:, :, None, None]
-        return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(activate(self.norm1(x))).add_(self.time(t)[:, :, None, None])
+        return self.conv2(activate(self.norm2(h))).add_(self.shortcut(x))
 
 
 class SpatialAttention(nn.Module):
@@ -150,7 +150,7 @@ class UNetBlock(nn.Module):
     def __init__(self, inputs: int, config: UNetConfig, level: int) -> None:
         super().__init__()
         width, groups = config.widths[level], config.groups
-        self.residual = ResidualBlock(inputs, width, config.embedding, groups)
+        self.residual = TimedResidual(inputs, width, config.embedding, groups)
         attends = config.attention[level]
         self.look = SpatialAttention(width, config.heads, groups) if attends else nn.Identity()
 
@@ -202,9 +202,9 @@ class UNet(nn.Module):
             if level < len(widths) - 1:
                 self.down.append(Halve(width))
                 skips.append(width)
-        self.middle1 = ResidualBlock(last, last, embedding, groups)
+        self.middle1 = TimedResidual(last, last, embedding, groups)
         self.middle_look = SpatialAttention(last, config.heads, groups)
-        self.middle2 = ResidualBlock(last, last, embedding, groups)
+        self.middle2 = TimedResidual(last, last, embedding, groups)
         self.up = nn.ModuleList()
         above = last
         for level, width in reversed(list(enumerate(widths))):
@@ -241,7 +241,12 @@ class UNet(nn.Module):
                 x = step(x)
             else:
                 x = step(torch.cat([x, skips.pop()], dim=1), time)
-        return self.head(F.silu(self.norm(x)))
+        return self.head(activate(self.norm(x)))
+
+
+def activate(x: Images) -> Images:
+    """SiLU; where no gradient is asked for it overwrites x, for fresh memory is slow."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def zeroed(layer: L) -> L:

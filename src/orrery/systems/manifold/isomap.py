@@ -22,10 +22,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from orrery.catalog import System
+from orrery.nn.embedder import Embedder
 from orrery.nn.neighbours import at_most_others, nearest_neighbours
 from orrery.nn.random import RandomState, generator
 from orrery.nn.rows import Rows
@@ -43,7 +43,7 @@ Coordinates = Float[np.ndarray, "n k"]
 LANES = 64  # sources whose paths are found together; compilers make vectors of so many
 
 
-class Isomap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Isomap(Embedder):
     """Coordinates that keep distances along the manifold.
 
     Args:
@@ -104,10 +104,6 @@ class Isomap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         )
         return self
 
-    def fit_transform(self, X: Points, y: object = None) -> Coordinates:
-        """Find and return coordinates of the points."""
-        return self.fit(X).embedding_
-
     def transform(self, X: Points) -> Coordinates:
         """Coordinates of new points, each reached through its nearest known points."""
         check_is_fitted(self)
@@ -133,10 +129,6 @@ class Isomap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             return cdist(X[self.landmarks_], X)
         graph = neighbourhood_graph(X, self.k_, self.n_jobs)
         return geodesics(graph, self.landmarks_, self.n_jobs)
-
-    @property
-    def _n_features_out(self) -> int:  # the name scikit-learn's mixin reads
-        return self.embedding_.shape[1]
 
 
 def neighbourhood_graph(points: Points, k: int, n_jobs: int | None = None) -> csr_array:

@@ -14,10 +14,10 @@ M = (I - W)^T (I - W), without the constant one, whose eigenvalue is zero.
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csc_array, csr_array, eye_array
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from orrery.catalog import System
+from orrery.nn.embedder import Embedder
 from orrery.nn.neighbours import Neighbours, at_most_others, nearest_neighbours
 from orrery.nn.random import RandomState, generator
 from orrery.nn.spectral import bottom_eigenvectors
@@ -31,7 +31,7 @@ Points = Float[np.ndarray, "n d"]
 Coordinates = Float[np.ndarray, "n k"]
 
 
-class LLE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class LLE(Embedder):
     """Coordinates in which every point is still the same mixture of its neighbours.
 
     Args:
@@ -83,10 +83,6 @@ class LLE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.reconstruction_error_ = float(values[1:].sum())
         return self
 
-    def fit_transform(self, X: Points, y: object = None) -> Coordinates:
-        """Find and return coordinates of the points."""
-        return self.fit(X).embedding_
-
     def transform(self, X: Points) -> Coordinates:
         """Coordinates of new points: the mixture that rebuilds a point also places it."""
         check_is_fitted(self)
@@ -94,10 +90,6 @@ class LLE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         near = nearest_neighbours(self.points_, self.k_, queries=X, n_jobs=self.n_jobs)
         weights = mixtures(X, self.points_, near, self.regularisation)
         return np.einsum("nk,nkd->nd", weights, self.embedding_[near.indices])
-
-    @property
-    def _n_features_out(self) -> int:  # the name scikit-learn's mixin reads
-        return self.embedding_.shape[1]
 
 
 def mixtures(

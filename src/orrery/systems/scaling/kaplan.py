@@ -30,6 +30,7 @@ SYSTEM = System(
 
 Points = Float[np.ndarray, " n"]  # one number a training run
 Budgets = Float[np.ndarray, " c"]  # operations
+BOUNDS = (-5.0, 3.0)  # of the logarithm of an exponent: 0.007 means that nothing scales
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def fit_kaplan(runs: Runs, *, delta: float = 1e-3) -> KaplanLaw:
     ]
     curve = _joint(x - x.mean(), z - z.mean())
     p, log_a, q, log_d = fit_curve(curve, runs.loss, np.array(starts), delta=delta).best()
-    alpha_n, alpha_d = float(np.exp(log_a)), float(np.exp(log_d))
+    alpha_n, alpha_d = (float(np.exp(np.clip(log, *BOUNDS))) for log in (log_a, log_d))
     return KaplanLaw(
         n_c=float(np.exp(p / alpha_n + x.mean())), alpha_n=alpha_n,
         d_c=float(np.exp(q / alpha_d + z.mean())), alpha_d=alpha_d,
@@ -161,8 +162,7 @@ def _joint(x: Points, z: Points) -> Curve:
 
     def curve(parameters: Parameters) -> tuple[Values, Callable[[Values], Parameters]]:
         p, log_a, q, log_d = parameters.T[:, :, None]
-        # bounded, so that a step too far is a bad step and not an overflow
-        a, d = np.exp(log_a.clip(-20, 5)), np.exp(log_d.clip(-5, 5))
+        a, d = np.exp(log_a.clip(*BOUNDS)), np.exp(log_d.clip(*BOUNDS))
         u, v = (p - a * x) / d, q / d - z
         both = np.logaddexp(u, v)
         share = np.exp(u - both)

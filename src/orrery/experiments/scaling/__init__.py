@@ -1,0 +1,1 @@
+"""Experiments on how loss depends on scale."""

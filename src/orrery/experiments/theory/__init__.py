@@ -1,0 +1,1 @@
+"""Theory: what prediction, compression and learning have in common."""
