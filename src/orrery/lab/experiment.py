@@ -16,7 +16,7 @@ from orrery.lab.settings import Settings
 from orrery.plan.load import load
 
 DEFAULT_SEEDS = 5
-TOUR_SEEDS = 3
+TOUR_SEEDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
