@@ -51,13 +51,13 @@ CLAIMS = (
 ABLATIONS = ("no_shortcut",)
 SCALES = {
     "smoke": {"steps": 2, "images": 64, "depth": 2},
-    "tour": {"steps": 150},
+    "tour": {"steps": 100},
     "large": {"steps": 20_000, "images": 60_000, "depth": 50},
 }
 
 
 class ResidualConnectionSettings(Settings):
-    """A smoke run takes two steps with shallow stacks; a tour takes half of the steps."""
+    """A smoke run takes two steps with shallow stacks; a tour takes a third of the steps."""
 
     steps: Annotated[int, Range(1, 1_000_000)] = 300
     """Optimiser steps of each stack."""

@@ -70,7 +70,7 @@ CLAIMS = (
 ABLATIONS = ("no_shortcut",)
 SCALES = {
     "smoke": {"depths": (8, 14), "steps": 2, "images": 64, "batch": 8},
-    "tour": {"depths": (8, 20, 56), "steps": 120, "images": 1_024},
+    "tour": {"depths": (8, 14, 32), "steps": 180, "images": 512},
     "large": {
         "depths": (8, 20, 32, 44, 56, 110), "steps": 20_000, "images": 60_000, "batch": 128,
         "width": 16, "rate": 0.1,
@@ -79,7 +79,7 @@ SCALES = {
 
 
 class ResidualDepthSettings(Settings):
-    """A smoke run trains two shallow pairs for a moment; a tour learns from half of the images."""
+    """A smoke run trains two shallow pairs for a moment; a tour learns fewer images."""
 
     depths: tuple[Annotated[int, Range(8, 1_202)], ...] = (8, 20, 56)
     """Layers with weights: growing, each of the form 6n + 2."""

@@ -54,13 +54,13 @@ CLAIMS = (
 ABLATIONS = ("no_shortcut",)
 SCALES = {
     "smoke": {"depth": 8, "steps": 2, "images": 64, "batch": 8, "probes": 8},
-    "tour": {"images": 1_024},
+    "tour": {"steps": 130, "images": 512},
     "large": {"depth": 110, "steps": 20_000, "images": 60_000, "batch": 128, "width": 16},
 }  # fmt: skip
 
 
 class ResidualPathsSettings(Settings):
-    """A smoke run trains a shallow pair for a moment; a tour learns from half of the images."""
+    """A smoke run trains a shallow pair for a moment; a tour learns fewer images."""
 
     depth: Annotated[int, Range(8, 302)] = 32
     """Layers with weights: 6n + 2."""

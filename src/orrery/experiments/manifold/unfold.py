@@ -110,7 +110,7 @@ CLAIMS = (
 ABLATIONS = ("euclidean",)
 SCALES = {
     "smoke": {"points": 100, "digits": 100, "bridges": 50, "peers": False},
-    "tour": {"points": 1_000, "digits": 1_000, "peers": False},
+    "tour": {"points": 1_000, "digits": 600, "peers": False},
     "large": {"points": 20_000, "digits": 1_797, "bridges": 2_000},
 }
 

@@ -111,7 +111,7 @@ ABLATIONS = ("shuffled_text",)
 SCALES = {
     "smoke": {"widths": (8, 12, 16), "held_out": (24,), "budget": 5e7, "reach": 2.0, "batch": 2,
               "first_tokens": 256.0, "most_tokens": 1_500.0, "windows": 16, "resamples": 5},
-    "tour": {"widths": (8, 12, 16, 24), "held_out": (24, 32), "budget": 4e9, "reach": 4.0,
+    "tour": {"widths": (8, 12, 16, 24), "held_out": (24, 32), "budget": 3e9, "reach": 4.0,
              "first_tokens": 16_000.0, "most_tokens": 100_000.0},
     "large": {"widths": (16, 24, 32, 48, 64, 96, 128, 192), "held_out": (192, 288), "budget": 6e12,
               "most_tokens": 2e8, "first_tokens": 1e6, "depth": 4, "context": 256, "batch": 32},

@@ -88,7 +88,7 @@ ABLATIONS = ("no_learning",)
 SCALES = {
     "smoke": {"texts": ("shakespeare",), "steps": 10, "context": 16, "head_size": 8,
               "excerpt": 512},
-    "tour": {"texts": ("shakespeare",), "steps": 250},
+    "tour": {"texts": ("shakespeare",), "steps": 260, "excerpt": 4_096},
     "large": {"steps": 20_000, "batch": 64, "context": 256, "depth": 6, "heads": 6,
               "head_size": 64, "excerpt": 262_144},
 }  # fmt: skip
