@@ -9,6 +9,10 @@ RUN = "$(VENV)/bin/python"
 # not survive a move: in a copied or renamed checkout everything is installed again.
 INSTALLED = $(VENV)/installed-$(shell pwd | cksum | cut -d ' ' -f 1)
 
+# Modules are compiled where they are first imported. Were that not kept, each of the many processes
+# of a tour or a test run would compile all of torch's again: seconds every time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check bench studio clean
 
 demo: $(INSTALLED)-core
