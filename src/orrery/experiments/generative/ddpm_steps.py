@@ -96,7 +96,7 @@ SCALES = {
     "smoke": {
         "updates": 2, "reader_updates": 2, "steps": (51, 50, 10), "samples": 8, "width": 4,
     },
-    "tour": {"updates": 220, "reader_updates": 250, "steps": (200, 50, 10), "samples": 24},
+    "tour": {"updates": 190, "reader_updates": 250, "steps": (200, 50, 10), "samples": 24},
     "large": {"updates": 20_000, "batch": 128, "samples": 500, "width": 64},
 }  # fmt: skip
 

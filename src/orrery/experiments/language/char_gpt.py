@@ -86,7 +86,7 @@ ABLATIONS = ("no_positions",)
 SEEDS = 4
 SCALES = {
     "smoke": {"texts": ("shakespeare",), "steps": 3, "context": 16, "head_size": 8, "held_out": 8},
-    "tour": {"texts": ("shakespeare",), "steps": 170, "context": 32, "held_out": 128},
+    "tour": {"texts": ("shakespeare",), "steps": 150, "context": 32, "held_out": 128},
     "large": {"steps": 5_000, "batch": 64, "context": 256, "depth": 6, "heads": 6, "head_size": 64},
 }  # fmt: skip
 
