@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orrery.nn import attention as module
-from orrery.nn.attention import attention, attention_weights
+from orrery.nn.attention import attention, attention_weights, causal_bias, padding_bias
 
 sizes = st.integers(1, 6)
 
@@ -85,3 +85,25 @@ def test_dropout_keeps_the_mean():
     many = torch.stack([attention(q, k, ones, dropout=0.5) for _ in range(400)])
     assert many.std() > 0.1
     assert abs(many.mean() - 1) < 0.05
+
+
+@pytest.mark.parametrize(("t", "s"), [(4, 4), (2, 4), (1, 4)])
+@pytest.mark.parametrize("causal", [True, False])
+def test_bias_and_scale_enter_the_formula_both_ways(t, s, causal):
+    q, k, v = draw(t, s)
+    bias = torch.randn(1, 2, t, s, dtype=torch.float64)
+    scores = 0.7 * q @ k.transpose(-2, -1) + bias
+    if causal:
+        scores = scores + causal_bias(t, s, q)
+    expected = scores.softmax(dim=-1) @ v
+    given_ = {"causal": causal, "bias": bias, "scale": 0.7}
+    torch.testing.assert_close(attention(q, k, v, **given_), expected)
+    torch.testing.assert_close(attention_weights(q, k, **given_) @ v, expected)
+
+
+def test_padding_is_not_seen():
+    q, k, v = draw(3, 5)
+    seen = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    out = attention(q, k, v, bias=padding_bias(seen, q))
+    torch.testing.assert_close(out[0], attention(q, k[:, :, :3], v[:, :, :3])[0])
+    torch.testing.assert_close(out[1], attention(q, k, v)[1])

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from orrery.systems.language.gpt import Gpt, GptCache, GptConfig
+from orrery.nn.key_value_cache import KeyValueCache
+from orrery.systems.language.gpt import Gpt, GptConfig
 
 SIZES = {"vocab": 11, "context": 8, "depth": 2, "heads": 2, "width": 12}
 
@@ -96,7 +97,7 @@ def test_changing_a_later_token_leaves_earlier_outputs_the_same_to_the_last_bit(
 )  # fmt: skip
 def test_the_cache_changes_nothing(batch, length, depth, heads, pieces, positions):
     model = make(depth=depth, heads=heads, positions=positions)
-    ids, cache, start, parts = tokens(batch, length), GptCache(), 0, []
+    ids, cache, start, parts = tokens(batch, length), KeyValueCache(), 0, []
     for piece in [*pieces, length]:
         part = ids[:, start : start + piece]
         start += piece

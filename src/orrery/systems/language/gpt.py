@@ -11,7 +11,7 @@ positions out; the tokens are whatever the caller numbers, here characters.
 Symbols: x the residual stream; q, k, v the queries, keys and values of a head.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from orrery.catalog import System
 from orrery.nn.attention import attention, attention_weights
+from orrery.nn.key_value_cache import KeyValueCache
 from orrery.nn.stacked import StackedLinear
 
 SYSTEM = System(
@@ -72,27 +73,6 @@ class GptOutput:
     """One a layer, when asked for."""
 
 
-@dataclass(slots=True)
-class GptCache:
-    """Keys and values of the tokens seen so far, one pair a layer, so none is computed twice."""
-
-    keys: list[Tensor] = field(default_factory=list)
-    values: list[Tensor] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return self.keys[0].shape[-2] if self.keys else 0
-
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append one layer's new keys and values; all of that layer's, old and new."""
-        if layer == len(self.keys):
-            self.keys.append(k)
-            self.values.append(v)
-        else:
-            self.keys[layer] = torch.cat([self.keys[layer], k], dim=-2)
-            self.values[layer] = torch.cat([self.values[layer], v], dim=-2)
-        return self.keys[layer], self.values[layer]
-
-
 class GptAttention(nn.Module):
     """Every position gathers, head by head, from the positions up to its own."""
 
@@ -103,7 +83,7 @@ class GptAttention(nn.Module):
         self.out = _last(config, config.width)
 
     def forward(
-        self, x: Stream, cache: GptCache | None = None, maps: list[Map] | None = None
+        self, x: Stream, cache: KeyValueCache | None = None, maps: list[Map] | None = None
     ) -> Stream:
         """What the attention branch adds to the stream; extends `cache` and `maps` if given."""
         # One product gives all queries, keys and values: [b, t, 3 d] -> three of [b, h, t, k].
@@ -141,7 +121,7 @@ class GptBlock(nn.Module):
         self.drop = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Stream, cache: GptCache | None = None, maps: list[Map] | None = None
+        self, x: Stream, cache: KeyValueCache | None = None, maps: list[Map] | None = None
     ) -> Stream:
         """The stream after this block."""
         x = x + self.drop(self.attention(self.norm_attention(x), cache, maps))
@@ -162,7 +142,7 @@ class Gpt(nn.Module):
         self.norm = nn.LayerNorm(config.width, bias=config.bias)
 
     def forward(
-        self, tokens: Tokens, *, cache: GptCache | None = None, maps: bool = False
+        self, tokens: Tokens, *, cache: KeyValueCache | None = None, maps: bool = False
     ) -> GptOutput:
         """Scores of the next token at every position of `tokens`.
 
@@ -222,10 +202,10 @@ class Gpt(nn.Module):
             temperature: divides the scores; 0 takes the likeliest token.
         """
         tokens, context = prompt, self.config.context
-        cache, fresh = GptCache(), prompt[:, -context:]
+        cache, fresh = KeyValueCache(), prompt[:, -context:]
         for _ in range(length):
             if len(cache) + fresh.shape[1] > context:
-                cache, fresh = GptCache(), tokens[:, -max(1, context // 2) :]
+                cache, fresh = KeyValueCache(), tokens[:, -max(1, context // 2) :]
             logits = self(fresh, cache=cache).logits[:, -1]
             if temperature == 0:
                 fresh = logits.argmax(dim=-1, keepdim=True)

@@ -25,7 +25,8 @@ from jaxtyping import Float, Int64, UInt8, UInt32
 from torch import Tensor
 
 from orrery.catalog import System
-from orrery.systems.language.gpt import Gpt, GptCache, GptConfig
+from orrery.nn.key_value_cache import KeyValueCache
+from orrery.systems.language.gpt import Gpt, GptConfig
 from orrery.systems.theory.arithmetic_coder import quantise
 from orrery.train.muon import muon_and_adamw
 from orrery.train.schedule import scale_rates
@@ -101,7 +102,7 @@ class GptPredictor:
             raise ValueError(f"lanes must be at least 1, got {lanes}")
         self.gpt, self.lanes, self.learner = gpt, lanes, learner
         self.window = torch.zeros(lanes, 1, dtype=torch.int64)
-        self.fresh, self.cache = self.window, GptCache()
+        self.fresh, self.cache = self.window, KeyValueCache()
 
     @torch.no_grad()
     def predict(self) -> UInt32[np.ndarray, "lanes 256"]:
@@ -120,7 +121,7 @@ class GptPredictor:
                 with one_thread():
                     self.learner.step(self.window)
             self.window = self.window[:, -(context // 2) :]
-            self.fresh, self.cache = self.window, GptCache()
+            self.fresh, self.cache = self.window, KeyValueCache()
 
 
 @torch.no_grad()
