@@ -79,3 +79,20 @@ def test_a_debian_package_gives_its_files_only(tmp_path):
     archive.write_bytes(b"!<arch>\nnot a package")
     with pytest.raises(OrreryError):
         unpack(make_card(inside="usr/share/tiny"), archive, ready)
+
+
+def test_files_of_one_package_may_lie_in_two_folders(tmp_path):
+    archive = tmp_path / "tiny-1.0.tgz"
+    with tarfile.open(archive, "w:gz") as tree:
+        add(tree, "package/first.txt", b"one\n")
+        add(tree, "package/deep/er/second.txt", b"two\n")
+        add(tree, "package/second.txt", b"a stranger's")
+        add(tree, "package/deep/er/first.txt", b"a stranger's")
+    card = make_card(inside="", elsewhere={"second.txt": "deep/er"})
+    assert [card.place(file) for file in KEPT] == ["first.txt", "deep/er/second.txt"]
+    ready = tmp_path / "ready"
+    ready.mkdir()
+    unpack(card, archive, ready)
+    assert {path.name: path.read_bytes() for path in ready.iterdir()} == FILES
+    with pytest.raises(OrreryError, match=r"has no shallow/second\.txt"):
+        unpack(make_card(inside="", elsewhere={"second.txt": "shallow"}), archive, ready)

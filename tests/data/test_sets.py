@@ -7,7 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from orrery.data import digits, fashion_mnist, king_james, mnist, python_stdlib, shakespeare
+from orrery.data import (
+    bibles,
+    digits,
+    fashion_mnist,
+    king_james,
+    mnist,
+    python_stdlib,
+    reina_valera,
+    shakespeare,
+    web_bible,
+)
 from orrery.data.fetch import bad_files, folder, get, is_present
 from orrery.data.sets import CARDS
 from orrery.errors import OrreryError
@@ -88,6 +98,32 @@ def test_king_james_has_every_verse_once():
     assert 0.05 < len(held_out) / len(train) < 0.15
     shared = set(train.splitlines()) & set(held_out.splitlines())
     assert len(shared) <= 8  # formulas: "And the word of the LORD came unto me, saying,"
+
+
+def test_bibles_are_aligned_verse_by_verse():
+    have(web_bible)
+    have(reina_valera)
+    pairs = bibles.pairs()
+    assert len(pairs) > 31_000
+    by_english = {" ".join(pair.english): " ".join(pair.spanish) for pair in pairs}
+    assert by_english["jesus wept ."] == "y lloró jesús ."
+    first = "in the beginning , god created the heavens and the earth ."
+    assert by_english[first] == "en el principio crió dios los cielos y la tierra ."
+    lengths = np.array([(len(pair.english), len(pair.spanish)) for pair in pairs])
+    assert np.corrcoef(lengths.T)[0, 1] > 0.8  # of verses that do not belong together: about 0
+    assert not any(set("<>\\&") & set(word) for pair in pairs for word in pair.english)
+
+
+def test_bibles_are_split_by_book_and_length():
+    have(web_bible)
+    have(reina_valera)
+    train, held_out = bibles.split(longest=16)
+    assert {pair.book for pair in held_out} == set(bibles.HELD_OUT)
+    assert {pair.book for pair in train}.isdisjoint(bibles.HELD_OUT)
+    assert max(len(side) for pair in train for side in (pair.english, pair.spanish)) == 16
+    everything = bibles.split()
+    assert sum(map(len, everything)) == len(bibles.pairs())
+    assert bibles.words("God’s Word: ¿No? 3") == ("god’s", "word", ":", "¿", "no", "?", "3")
 
 
 def test_tang_poems_share_no_line_across_the_split():

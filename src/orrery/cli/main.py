@@ -23,6 +23,7 @@ COMMANDS = {
     "claims": "list the plan's claims, what sources say, and our verdicts",
     "plan": "walk through the guide: paths, timelines, debates, reading",
     "data": "list, get and verify data sets",
+    "pretrain": "make a small language model from raw text, stage by stage",
     "compress": "compress a file by predicting it",
     "decompress": "bring back a file that was compressed",
     "doctor": "check this machine and installation",

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Literal
 
 Manager = Literal["pip", "debian", "npm", "installed", "generated"]
-Kind = Literal["images", "text", "points"]
+Kind = Literal["images", "text", "points", "weights"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +25,8 @@ class Card:
     """The exact version that is asked for; on Debian the one this card was written from."""
     inside: str = ""
     """The folder of the files within the package, without a leading slash."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """For a file that lies in a folder of `inside`: the name of that folder."""
     sha256: Mapping[str, str] = field(default_factory=dict)
     """The files that are kept and the SHA-256 of each; empty if they vary or none is kept."""
     archive_sha256: str = ""
@@ -48,6 +50,10 @@ class Card:
                 raise ValueError(f"card {self.name}: {file!r} must be a plain file name")
             if len(digest) != 64:
                 raise ValueError(f"card {self.name}: the SHA-256 of {file} must have 64 digits")
+
+    def place(self, file: str) -> str:
+        """Where a file lies within `inside`."""
+        return f"{self.elsewhere[file]}/{file}" if file in self.elsewhere else file
 
     @property
     def install(self) -> str:

@@ -85,15 +85,20 @@ def unpack(card: Card, archive: Path, folder: Path) -> None:
     missing = set(card.sha256)
     try:
         for path, content in _members(archive):
-            inside, _, name = path.rpartition("/")
-            if inside == card.inside and name in missing:
+            name = path.rpartition("/")[2]
+            if name in missing and path == _join(card.inside, card.place(name)):
                 with (folder / name).open("wb") as file:
                     shutil.copyfileobj(content, file)
                 missing.remove(name)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise OrreryError(f"{archive.name} cannot be unpacked: {error}") from error
     if missing:
-        raise OrreryError(f"{archive.name} has no {card.inside}/{min(missing)}")
+        name = min(missing)
+        raise OrreryError(f"{archive.name} has no {_join(card.inside, card.place(name))}")
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

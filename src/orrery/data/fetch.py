@@ -99,10 +99,10 @@ def _leftovers(card: Card) -> list[Path]:
 def _copy_installed(card: Card, ready: Path) -> bool:
     """Copy the files from an installed package if it has all of them, unchanged."""
     source = installed_folder(card)
-    if source is None or _bad_files(card, source):
+    if source is None or not all((source / card.place(file)).is_file() for file in card.sha256):
         return False
     for file in card.sha256:
-        shutil.copyfile(source / file, ready / file)
+        shutil.copyfile(source / card.place(file), ready / file)
     return not _bad_files(card, ready)
 
 

@@ -1,12 +1,10 @@
 """The King James Bible as plain text: 66 books, a verse a line."""
 
 import re
-import struct
-import zlib
 from html import unescape
 
+from orrery.data import sword
 from orrery.data.card import Card
-from orrery.data.fetch import read
 
 CARD = Card(
     name="king_james",
@@ -58,19 +56,11 @@ def split() -> tuple[str, str]:
 
 
 def _testament(part: str) -> dict[str, str]:
-    """Read the module's three files: a table of blocks, a table of entries, zlib blocks.
-
-    A block is a book: after its heading come, for each chapter, a heading and the verses.
-    """
-    packed = read(CARD, f"{part}.bzz")
-    blocks = [
-        zlib.decompress(packed[start : start + size]) if size else b""
-        for start, size, _ in struct.iter_unpack("<III", read(CARD, f"{part}.bzs"))
-    ]
+    """A block is a book: after its heading come, for each chapter, a heading and the verses."""
     found: dict[int, list[str]] = {}
-    for block, start, size in struct.iter_unpack("<IIH", read(CARD, f"{part}.bzv")):
-        if block and size:  # block 0 is the testament's own heading
-            found.setdefault(block, []).append(blocks[block][start : start + size].decode())
+    for block, entry in sword.entries(CARD, part):
+        if block and entry:  # block 0 is the testament's own heading
+            found.setdefault(block, []).append(entry)
     return {_name(entries[0]): _plain(entries[1:]) for entries in found.values()}
 
 

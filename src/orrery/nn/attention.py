@@ -93,11 +93,13 @@ def causal_bias(t: int, s: int, like: Tensor) -> Float[Tensor, "t s"]:
 
 
 def padding_bias(seen: Tensor, like: Tensor) -> Float[Tensor, "b 1 1 s"]:
-    """0 at the tokens that count, minus infinity at padding; for every head and query.
+    """0 at the tokens that count, the least number at padding; for every head and query.
+
+    Not minus infinity: a query all of whose keys are padding would then divide 0 by 0.
 
     Args:
         seen: [b s], not 0 at the tokens that count.
         like: gives the number format and the device.
     """
     bias = torch.zeros(seen.shape, dtype=like.dtype, device=like.device)
-    return bias.masked_fill(seen == 0, -torch.inf)[:, None, None, :]
+    return bias.masked_fill(seen == 0, torch.finfo(like.dtype).min)[:, None, None, :]

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from orrery.systems.language.lstm_lm import LstmLm, LstmLmConfig, LstmState, of_size
+from orrery.systems.language.lstm import LstmState
+from orrery.systems.language.lstm_lm import LstmLm, LstmLmConfig, of_size
 
 
 def make(**sizes):

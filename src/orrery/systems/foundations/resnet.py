@@ -13,7 +13,7 @@ are projections (the paper's option B).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -32,6 +32,7 @@ Images = Float[Tensor, "b c y x"]
 Maps = Float[Tensor, "b channels rows columns"]
 NewMaps = Float[Tensor, "b outputs _ _"]
 Logits = Float[Tensor, "b classes"]
+BlockMaker = Callable[[int, int, int], nn.Module]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,27 +132,37 @@ def projection(inputs: int, outputs: int, stride: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
-class ResNet(nn.Module):
+class ResidualNet(nn.Module):
     """Stem, four stages of blocks, the mean over the image, one linear layer."""
 
-    def __init__(self, config: ResNetConfig) -> None:
+    def __init__(
+        self, block: BlockMaker, blocks: Sequence[int], width: int, outputs: int, channels: int,
+        classes: int,
+    ) -> None:  # fmt: skip
+        """Build the net.
+
+        Args:
+            block: makes a block for so many inputs, a width and a stride.
+            blocks: how many of them each stage has.
+            width: of the blocks of the first stage; each later stage has twice the width.
+            outputs: channels that come out of the first stage; each later one has twice as many.
+            channels: of an image.
+            classes: to tell apart.
+        """
         super().__init__()
-        self.config = config
-        block = BasicBlock if config.block == "basic" else BottleneckBlock
-        self.conv1 = nn.Conv2d(config.channels, config.width, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(config.width)
-        inputs = config.width
+        self.conv1 = nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        inputs = width
         stages = []
-        for stage, count in enumerate(config.blocks):
-            width = config.width << stage
-            blocks = []
+        for stage, count in enumerate(blocks):
+            made = []
             for index in range(count):
                 halve = stage > 0 and index == 0
-                blocks.append(block(inputs, width, stride=2 if halve else 1))
-                inputs = width * block.expansion
-            stages.append(nn.Sequential(*blocks))
+                made.append(block(inputs, width << stage, 2 if halve else 1))
+                inputs = outputs << stage
+            stages.append(nn.Sequential(*made))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
-        self.fc = nn.Linear(inputs, config.classes)
+        self.fc = nn.Linear(inputs, classes)
         initialise_convolutions(self)
 
     def forward(self, images: Images) -> Logits:
@@ -160,6 +171,18 @@ class ResNet(nn.Module):
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(x.mean((2, 3)))
+
+
+class ResNet(ResidualNet):
+    """A residual net of basic or of bottleneck blocks."""
+
+    def __init__(self, config: ResNetConfig) -> None:
+        block = BasicBlock if config.block == "basic" else BottleneckBlock
+        super().__init__(
+            block, config.blocks, config.width, config.width * block.expansion, config.channels,
+            config.classes,
+        )  # fmt: skip
+        self.config = config
 
 
 def initialise_convolutions(model: nn.Module) -> None:
@@ -178,6 +201,15 @@ def from_huggingface(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {_our_name(name): weight for name, weight in weights.items()}
 
 
+def to_huggingface(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """This file's weights under the names of transformers.
+
+    Raises:
+        ValueError: a name is none of this file's.
+    """
+    return {_their_name(name): weight for name, weight in weights.items()}
+
+
 OUTSIDE_BLOCKS = {
     "resnet.embedder.embedder.convolution": "conv1",
     "resnet.embedder.embedder.normalization": "bn1",
@@ -187,6 +219,7 @@ INSIDE_BLOCKS = re.compile(
     r"resnet\.encoder\.stages\.(\d+)\.layers\.(\d+)\."
     r"(?:layer\.(\d+)|shortcut)\.(convolution|normalization)"
 )
+OUR_BLOCKS = re.compile(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|downsample\.([01]))")
 
 
 def _our_name(name: str) -> str:
@@ -203,3 +236,18 @@ def _our_name(name: str) -> str:
     else:
         inner = ("conv" if kind == "convolution" else "bn") + str(int(layer) + 1)
     return f"layer{int(stage) + 1}.{block}.{inner}.{leaf}"
+
+
+def _their_name(name: str) -> str:
+    """The other way round."""
+    module, _, leaf = name.rpartition(".")
+    for theirs, ours in OUTSIDE_BLOCKS.items():
+        if module == ours:
+            return f"{theirs}.{leaf}"
+    found = OUR_BLOCKS.fullmatch(module)
+    if found is None:
+        raise ValueError(f"{name!r} is not the name of a ResNet weight")
+    stage, block, kind, layer, step = found.groups()
+    place = "shortcut" if layer is None else f"layer.{int(layer) - 1}"
+    what = "convolution" if kind == "conv" or step == "0" else "normalization"
+    return f"resnet.encoder.stages.{int(stage) - 1}.layers.{block}.{place}.{what}.{leaf}"

@@ -15,11 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orrery.catalog import System
+from orrery.inference.decoding import Written
+from orrery.inference.generation import generate
 from orrery.nn.activation_names import ACTIVATIONS, refuse_unknown
 from orrery.nn.attention import padding_bias
 from orrery.nn.key_value_cache import KeyValueCache
@@ -33,6 +36,7 @@ SYSTEM = System(
 )  # fmt: skip
 
 Tokens = Int[Tensor, "b t"]
+Places = Int[Tensor, "b t"]
 Seen = Int[Tensor, "b s"]  # 1 at the tokens that count, 0 at padding
 Stream = Float[Tensor, "b t d"]
 
@@ -153,6 +157,7 @@ class Gpt2(Pretrained):
         input_ids: Tokens,
         attention_mask: Seen | None = None,
         *,
+        position_ids: Places | None = None,
         cache: KeyValueCache | None = None,
         maps: bool = False,
     ) -> LanguageModelOutput:
@@ -161,6 +166,7 @@ class Gpt2(Pretrained):
         Args:
             input_ids: the sequence; with a cache, only what the cache has not seen.
             attention_mask: 1 at the tokens that count, the cache's among them.
+            position_ids: the place of each token; counted from the cache on if not given.
             cache: extended in place.
             maps: also give the attention weights of every layer.
 
@@ -173,7 +179,8 @@ class Gpt2(Pretrained):
             raise ValueError(
                 f"input_ids must be at most context={self.config.context} long, got {end}"
             )
-        x = self.drop(self.embed(input_ids) + self.place.weight[seen:end])
+        place = self.place.weight[seen:end] if position_ids is None else self.place(position_ids)
+        x = self.drop(self.embed(input_ids) + place)
         bias = None if attention_mask is None else padding_bias(attention_mask, x)
         kept: list[Map] | None = [] if maps else None
         for block in self.blocks:
@@ -186,6 +193,17 @@ class Gpt2(Pretrained):
     def loss(self, tokens: Tokens, targets: Tokens) -> Float[Tensor, ""]:
         """Mean cross-entropy of the next token, in nats; `targets` is `tokens` one step on."""
         return F.cross_entropy(self(tokens).logits.flatten(0, 1).float(), targets.flatten())
+
+    def generate(
+        self,
+        input_ids: Tokens,
+        attention_mask: Seen | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> Written:
+        """The prompts and what comes after them; see `orrery.inference.generation.generate`."""
+        return generate(self, input_ids, attention_mask, generator=generator, **options)
 
     @classmethod
     def read_config(cls, values: Mapping[str, Any]) -> Gpt2Config:

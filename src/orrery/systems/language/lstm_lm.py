@@ -6,8 +6,8 @@ no forget gate).
 Differs from the paper: no peepholes; the forget gate's bias starts at 1, so that a new
 cell remembers; the table of embeddings also scores the output.
 
-Symbols: x the input, h the output and c the cell state of one step; i, f, o the input, forget and
-output gates, g the candidate; W the weights, sigma the logistic function.
+Symbols: x the input, h the output and c the cell state of one step; the equations of the cell
+stand in `lstm.py`.
 """
 
 import math
@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from orrery.catalog import System
 from orrery.nn.stacked import StackedLinear
+from orrery.systems.language.lstm import LstmState, lstm_cell
 
 SYSTEM = System(
     stem="lstm_lm", area="language", title="LSTM language model", year=2000,
-    papers=("Gers et al. 2000", "Hochreiter and Schmidhuber 1997"), builds_on=(), realises=(),
+    papers=("Gers et al. 2000", "Hochreiter and Schmidhuber 1997"), builds_on=("lstm",),
+    realises=(),
 )  # fmt: skip
 
 Tokens = Int[Tensor, "b t"]
@@ -57,14 +59,6 @@ def of_size(parameters: int, *, vocab: int, depth: int = 1) -> LstmLmConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LstmState:
-    """What one layer carries from one step to the next."""
-
-    h: Step
-    c: Step
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class LstmLmOutput:
     """What the model thinks of a batch, and where it stands after it."""
 
@@ -95,16 +89,8 @@ class LstmLayer(nn.Module):
         return y, LstmState(h=h[0], c=c[0])
 
     def step(self, x: Step, state: LstmState) -> LstmState:
-        """The cell's equations, for one step.
-
-        i, f, o = sigma(W x + U h + b)      what to let in, to keep, to show
-        g = tanh(W x + U h + b)             what could be let in
-        c' = f c + i g                      the cell: a sum, so gradients pass where f is near 1
-        h' = o tanh(c')
-        """
-        i, f, g, o = (self.input(x) + self.recurrent(state.h)).chunk(4, dim=-1)
-        c = f.sigmoid() * state.c + i.sigmoid() * g.tanh()
-        return LstmState(h=o.sigmoid() * c.tanh(), c=c)
+        """One step of the cell."""
+        return lstm_cell(self.input(x) + self.recurrent(state.h), state.c)
 
 
 class LstmLm(nn.Module):

@@ -1,0 +1,136 @@
+"""How a text is written on: the choices of a generation, and the scores they leave open."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Tokens = Int[Tensor, "b t"]
+Written = Int[Tensor, "_ _"]  # prompts and what was added to them
+Scores = Float[Tensor, "b v"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoding:
+    """The choices, under the names that the field gives them."""
+
+    max_new_tokens: int = 20
+    """Most tokens to add."""
+    min_new_tokens: int = 0
+    """Before so many are added, a text does not end."""
+    num_beams: int = 1
+    """Texts kept at each step; 1 takes the likeliest token, or draws one."""
+    num_return_sequences: int = 1
+    """Of the beams, so many come back for each prompt, the best first."""
+    length_penalty: float | int = 1.0
+    """A finished text is judged by its log-probability over length^length_penalty."""
+    early_stopping: bool | str = False
+    """When a search ends: True at `num_beams` finished texts; False when what is open could not,
+    at its present length, beat them; "never" when it could not at any length."""
+    eos_token_id: int | Sequence[int] | None = None
+    """Ends a text; any of several."""
+    pad_token_id: int | None = None
+    """Follows a text that has ended; the (first) token that ends one, if not given."""
+    forced_bos_token_id: int | None = None
+    """The token after a prompt of a single one."""
+    forced_eos_token_id: int | None = None
+    """The last of `max_new_tokens`."""
+    do_sample: bool = False
+    """Tokens are drawn by their chances."""
+    temperature: float | int = 1.0
+    """Divides the scores before drawing."""
+    top_k: int | None = None
+    """Only the k likeliest tokens are drawn."""
+    top_p: float | int = 1.0
+    """Only the likeliest tokens are drawn, as few as together have this chance."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "num_beams", "num_return_sequences"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.min_new_tokens <= self.max_new_tokens:
+            limits = f"[0, max_new_tokens={self.max_new_tokens}]"
+            raise ValueError(f"min_new_tokens must be in {limits}, got {self.min_new_tokens}")
+        if self.num_return_sequences > self.num_beams:
+            raise ValueError(
+                f"num_return_sequences must be at most num_beams={self.num_beams}, "
+                f"got {self.num_return_sequences}"
+            )
+        if self.early_stopping not in (True, False, "never"):
+            raise ValueError(
+                f"early_stopping must be True, False or 'never', got {self.early_stopping!r}"
+            )
+        if self.do_sample and self.num_beams > 1:
+            raise ValueError(f"num_beams must be 1 with do_sample, got {self.num_beams}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a text."""
+        if self.eos_token_id is None:
+            return ()
+        if isinstance(self.eos_token_id, int):
+            return (self.eos_token_id,)
+        return tuple(self.eos_token_id)
+
+    @property
+    def filler(self) -> int:
+        """What follows a text that has ended."""
+        if self.pad_token_id is not None:
+            return self.pad_token_id
+        return self.ends[0] if self.ends else 0
+
+    def ended(self, last: Int[Tensor, "*rows"]) -> Tensor:
+        """Whether each of these tokens ends a text."""
+        return torch.isin(last, torch.tensor(self.ends, dtype=last.dtype, device=last.device))
+
+    def rule(self, scores: Scores, added: int, *, length: int) -> Scores:
+        """Scores of the next token with what is not allowed at minus infinity.
+
+        Args:
+            scores: raw scores or log-probabilities.
+            added: tokens added so far.
+            length: of the text so far, its prompt included.
+        """
+        if added < self.min_new_tokens and self.ends:
+            scores = scores.clone()
+            scores[:, list(self.ends)] = -torch.inf
+        forced = None
+        if length == 1:
+            forced = self.forced_bos_token_id
+        if added == self.max_new_tokens - 1 and self.forced_eos_token_id is not None:
+            forced = self.forced_eos_token_id
+        if forced is not None:
+            scores = torch.full_like(scores, -torch.inf)
+            scores[:, forced] = 0
+        return scores
+
+    def draw(self, scores: Scores, generator: torch.Generator | None) -> Int[Tensor, " b"]:
+        """One token a row by its chance under temperature, top_k and top_p."""
+        scores = most_likely(scores / self.temperature, self.top_k, self.top_p)
+        return torch.multinomial(scores.softmax(dim=-1), 1, generator=generator).squeeze(1)
+
+
+def most_likely(scores: Scores, top_k: int | None = None, top_p: float | int = 1.0) -> Scores:
+    """Scores with all but the likeliest tokens at minus infinity.
+
+    Nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751, section 3.1) keeps the fewest tokens
+    that have top_p of the chance, of those that top_k left.
+    """
+    if top_k is not None:
+        least = scores.topk(min(top_k, scores.shape[-1])).values[:, -1:]
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    if top_p < 1:
+        ordered, order = scores.sort(descending=True, stable=True)
+        chances = ordered.softmax(dim=-1)
+        beyond = chances.cumsum(dim=-1) - chances >= top_p  # those before it are enough
+        beyond[:, 0] = False
+        scores = scores.masked_fill(beyond.scatter(1, order, beyond), -torch.inf)
+    return scores

@@ -1,0 +1,20 @@
+"""Experiments that run, but whose full run has not been recorded yet.
+
+Their record tests are expected to fail, strictly: a record that lands must be taken off the list.
+"""
+
+import pytest
+
+AWAITING_RECORD = frozenset(
+    {
+        "activation_speed", "data_cleaning", "deep_vs_shallow", "in_context", "init_depth",
+        "learned_features", "memory", "norm_place", "normalisation", "recurrence_speed",
+        "regularisation", "small_lm", "softmax_saturation", "translation", "very_deep",
+    }
+)  # fmt: skip
+
+
+def with_record(stems):
+    """Test parameters: the stems, those without a record marked as such."""
+    mark = pytest.mark.xfail(strict=True, reason="its full run has not been recorded yet")
+    return [pytest.param(s, marks=mark) if s in AWAITING_RECORD else s for s in sorted(stems)]
