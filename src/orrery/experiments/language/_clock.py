@@ -5,7 +5,10 @@ from collections.abc import Callable, Mapping
 
 
 def seconds(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The least time of each, taken in turns: whatever else runs can only make it longer."""
+    """The least time of each, taken in turns: whatever else runs can only make it longer.
+
+    Names gain "-seconds", which says that they are times: a run resumed has others.
+    """
     best: dict[str, float] = {}
     for turn in range(rounds + 1):
         for name, work in works.items():
@@ -14,4 +17,4 @@ def seconds(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
             spent = time.perf_counter() - start
             if turn:  # the first is a warm-up
                 best[name] = min(spent, best.get(name, spent))
-    return best
+    return {f"{name}-seconds": spent for name, spent in best.items()}

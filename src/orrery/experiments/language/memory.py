@@ -36,7 +36,7 @@ SYMBOLS = 8
 def bottlenecks(m: Measured) -> float:
     """By how much the weakest of the three exceeds what would count as none."""
     return min(
-        m["time/long"] / m["time/short"] - 1.5,
+        m["time/long-seconds"] / m["time/short-seconds"] - 1.5,
         m["rnn/2"] - m["rnn/0"] - 0.25,
         m["copy/18"] - m["copy/2"] - 0.1,
     )

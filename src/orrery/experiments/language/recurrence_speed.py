@@ -38,7 +38,7 @@ Network = Callable[[Tensor], object]
 
 def growth(m: Measured, arm: str) -> float:
     """Time at the longest over time at the shortest, for as much work."""
-    return m[f"{arm}/{LONG}"] / m[f"{arm}/{SHORT}"]
+    return m[f"{arm}/{LONG}-seconds"] / m[f"{arm}/{SHORT}-seconds"]
 
 
 def work(m: Measured) -> list[float]:
@@ -61,12 +61,12 @@ CLAIMS = (
     ),
     Finding(
         "at 512 steps QRNN and SRU are faster than the LSTM for as much work",
-        effect=lambda m: m[f"lstm/{LONG}"] / max(m[f"qrnn/{LONG}"], m[f"sru/{LONG}"]),
+        effect=lambda m: m["lstm/512-seconds"] / max(m["qrnn/512-seconds"], m["sru/512-seconds"]),
         margin=1.0,
     ),
     Finding(
         "one long element-wise recurrence is faster by doubling than step by step",
-        effect=lambda m: m["recurrence/steps"] / m["recurrence/doubling"],
+        effect=lambda m: m["recurrence/steps-seconds"] / m["recurrence/doubling-seconds"],
         margin=1.0,
     ),
     Control(
@@ -149,7 +149,11 @@ def draw(results: Sequence[Measured], settings: RecurrenceSpeedSettings) -> dict
     """Time by length, every arm in units of its own time at the shortest."""
     figure, (axis,) = new_figure(6.0, 3.4)
     relative = [
-        {f"{arm}/{n}": m[f"{arm}/{n}"] / m[f"{arm}/{SHORT}"] for arm in ARMS for n in LENGTHS}
+        {
+            f"{arm}/{n}": m[f"{arm}/{n}-seconds"] / m[f"{arm}/{SHORT}-seconds"]
+            for arm in ARMS
+            for n in LENGTHS
+        }
         for m in results
     ]
     for colour, arm in zip(COLOURS, ARMS, strict=False):
