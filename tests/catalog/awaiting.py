@@ -7,9 +7,9 @@ import pytest
 
 AWAITING_RECORD = frozenset(
     {
-        "activation_speed", "data_cleaning", "deep_vs_shallow", "in_context", "init_depth",
-        "learned_features", "memory", "norm_place", "normalisation", "recurrence_speed",
-        "regularisation", "small_lm", "softmax_saturation", "translation", "very_deep",
+        "activation_speed", "data_cleaning", "in_context", "init_depth",
+        "learned_features", "memory", "norm_place", "normalisation",
+        "regularisation", "small_lm", "translation", "very_deep",
     }
 )  # fmt: skip
 
