@@ -7,8 +7,8 @@ import pytest
 
 AWAITING_RECORD = frozenset(
     {
-        "activation_speed", "data_cleaning", "in_context", "init_depth",
-        "learned_features", "memory", "norm_place", "normalisation",
+        "activation_speed", "data_cleaning", "in_context",
+        "learned_features", "memory", "norm_place",
         "regularisation", "small_lm", "translation", "very_deep",
     }
 )  # fmt: skip
