@@ -6,7 +6,8 @@ from orrery.nn.attention import padding_bias
 from orrery.nn.key_value_cache import KeyValueCache
 from orrery.nn.multi_head import MultiHeadAttention
 from orrery.nn.rolling_cache import RollingCache
-from orrery.nn.rotary_attention import GroupedQueryAttention, turned
+from orrery.nn.rotary import turned
+from orrery.nn.rotary_attention import GroupedQueryAttention
 
 
 def make(heads=4, groups=2, size=4, dropout=0.0):

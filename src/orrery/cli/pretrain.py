@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orrery.cli.compress import read
 from orrery.cli.parser import Parser, print_json
-from orrery.errors import Interrupted, OrreryError, UsageError
+from orrery.errors import OrreryError, UsageError
 
 if TYPE_CHECKING:
     from orrery.systems.language.gpt import Gpt
@@ -19,7 +19,6 @@ EXAMPLES = (
     "orrery pretrain --out shakespeare-lm --steps 300",
     "orrery pretrain notes.txt letters.txt --out mine --minutes 10",
 )
-SAVE_SECONDS = 15.0
 RATE = 0.01
 SIZES = ("vocab", "context", "depth", "heads", "width", "seed")
 
@@ -137,7 +136,7 @@ def learnt_in(
     model = Gpt(config.gpt(max(prepared.vocabulary.tokens) + 1))
 
     def weights() -> bytes:
-        train(model, prepared, inputs, stages.folder / "checkpoints", end)
+        train(model, prepared, inputs, stages.folder / "training", end)
         return save(dict(model.state_dict()))
 
     model.load_state_dict(load(stages.made("model.safetensors", inputs, weights)))
@@ -167,54 +166,33 @@ def train(
     Raises:
         Interrupted: the minutes are over; a checkpoint is on disk.
     """
-    import torch
-
     from orrery.data.batches import sample_windows
     from orrery.files import sha256
-    from orrery.train.checkpoint import newest_checkpoint, restore
+    from orrery.lab.run import Lab
     from orrery.train.muon import muon_and_adamw
     from orrery.train.precision import use_fast_products
     from orrery.train.schedule import scale_rates, trapezoid
 
     steps, batch = inputs[-2:]
     folder = folder / sha256(json.dumps(inputs).encode())[:12]  # never another run's checkpoint
+    folder.mkdir(parents=True, exist_ok=True)
+    lab = Lab(folder, inputs[1]["seed"])
     use_fast_products(model)
-    state = (model, *muon_and_adamw(model, RATE))
-    found, _ = newest_checkpoint(folder)
-    if found is not None:
-        restore(state, found.state)
-    saved = time.monotonic()
-    for step in range(found.step if found else 0, steps):
-        saved = save(state, step, steps, folder, saved, end)
-        generator = torch.Generator().manual_seed(1_000_003 * inputs[1]["seed"] + step)
-        x, y = sample_windows(prepared.training, model.config.context, batch, generator)
-        loss = model.loss(x, y)
-        model.zero_grad()
-        loss.backward()
-        for optimiser in state[1:]:
-            scale_rates(optimiser, trapezoid(step, steps, warmup=20))
-            optimiser.step()
-        if step % 50 == 0:
-            print(f"step {step} of {steps}: loss {loss.item():.3f} a token", file=sys.stderr)
-
-
-def save(
-    state: tuple[Any, ...], step: int, steps: int, folder: Path, saved: float, end: float | None
-) -> float:
-    """Write a checkpoint if one is due; returns when the last one was written.
-
-    Raises:
-        Interrupted: the minutes are over.
-    """
-    now = time.monotonic()
-    over = end is not None and now > end
-    if not over and now - saved <= SAVE_SECONDS:
-        return saved
-    from orrery.train.checkpoint import Checkpoint, capture, random_state, save_checkpoint
-
-    save_checkpoint(folder, Checkpoint(
-        step=step, complete=False, events=0, state=capture(state), random=random_state(),
-    ))  # fmt: skip
-    if over:
-        raise Interrupted(f"stopped at step {step} of {steps}; the same command goes on")
-    return now
+    optimisers = muon_and_adamw(model, RATE)
+    try:
+        for step in lab.steps("train", steps, state=(model, *optimisers)):
+            x, y = sample_windows(
+                prepared.training, model.config.context, batch, lab.rng("batch", step)
+            )
+            loss = model.loss(x, y)
+            model.zero_grad()
+            loss.backward()
+            for optimiser in optimisers:
+                scale_rates(optimiser, trapezoid(step, steps, warmup=20))
+                optimiser.step()
+            lab.log(loss=loss)
+            if step % 50 == 0:
+                print(f"step {step} of {steps}: loss {loss.item():.3f} a token", file=sys.stderr)
+            lab.stop_requested = end is not None and time.monotonic() > end
+    finally:
+        lab.close()

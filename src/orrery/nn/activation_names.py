@@ -20,6 +20,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu_pytorch_tanh": tanh_gelu,
     "gelu_fast": tanh_gelu,
     "relu": F.relu,
+    "relu6": F.relu6,
     "silu": F.silu,
     "swish": F.silu,
     "tanh": torch.tanh,

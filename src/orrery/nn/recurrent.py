@@ -4,6 +4,7 @@ What a layer does from step to step is left to the class that builds on this one
 all of them share: layers upon layers, each once forwards and, if asked for, once backwards.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -84,11 +85,11 @@ class Recurrent(nn.Module):
             self.config.depth * self.directions, batch, self.config.width
         )
 
+    @abstractmethod
     def sweep(
         self, x: Steps, weights: LayerWeights, state: LayerStates
     ) -> tuple[Float[Tensor, "t b d"], LayerStates]:
         """One layer over all steps: its outputs, and its state after the last."""
-        raise NotImplementedError
 
     def run(self, x: Sequence, states: States) -> tuple[Float[Tensor, "b t _"], States]:
         """All layers in both directions: outputs of the last, and the states after the end."""

@@ -4,18 +4,16 @@ Queries and keys turn with their place (`turned`; the tables are the caller's), 
 read one head of keys (`grouped_query`), and a window may limit how far back a token sees.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from orrery.nn.attention import Bias, Queries
 from orrery.nn.grouped_query import Keys, Values, grouped_attention, grouped_weights
 from orrery.nn.key_value_cache import KeyValueCache
+from orrery.nn.rotary import Turns, turned
 from orrery.nn.window_attention import window_attention, window_bias
 
 Stream = Float[Tensor, "b t d"]
-Turns = tuple[Tensor, Tensor]
-"""Cosines and sines of the tokens' angles: [t half], or [b 1 t half]."""
 
 
 class GroupedQueryAttention(nn.Module):
@@ -92,10 +90,3 @@ class GroupedQueryAttention(nn.Module):
         if maps is not None:
             maps.append(grouped_weights(q, k, bias=bias, causal=causal))
         return grouped_attention(q, k, v, bias=bias, causal=causal, dropout=dropout)
-
-
-def turned(x: Queries, turns: Turns) -> Queries:
-    """Number i of each head turned with number i + half the size, by the angle of its place."""
-    cos, sin = turns
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)

@@ -53,5 +53,5 @@ def test_the_clock_takes_the_least_of_several_times():
     calls = []
     found = seconds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
     assert calls == ["a", "b"] * 4
-    assert set(found) == {"a", "b"}
+    assert set(found) == {"a-seconds", "b-seconds"}
     assert min(found.values()) > 0

@@ -52,7 +52,7 @@ TINY = EfficientNetConfig(
         {"stem": 0},
         {"head": 0},
         {"squeeze": 1.5},
-        {"activation": "tanh"},
+        {"activation": "softmax"},
         {"padding": "valid"},
         {"epsilon": 0.0},
         {"momentum": -0.1},

@@ -3,6 +3,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.systems.language.published import spread, tokens
 
 import orrery
 from orrery.systems.language.bert import (
@@ -19,20 +20,8 @@ SIZES = {
 }  # fmt: skip
 
 
-def spread(model):
-    torch.manual_seed(0)
-    with torch.no_grad():  # at its first scale a missing factor would not show
-        for p in model.parameters():
-            p.copy_(torch.randn_like(p) * (0.5 if p.ndim == 2 else 0.3) + (p.ndim == 1))
-    return model.eval()
-
-
 def make(kind=Bert, **changes):
     return spread(kind(BertConfig(**{**SIZES, **changes})).double())
-
-
-def tokens(batch=2, length=9, vocab=13):
-    return torch.randint(vocab, (batch, length), generator=torch.Generator().manual_seed(1))
 
 
 ANY = {

@@ -3,9 +3,15 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.systems.language.published import (
+    check_cache,
+    check_causal,
+    check_learns_by_heart,
+    spread,
+    tokens,
+)
 
 import orrery
-from orrery.nn.key_value_cache import KeyValueCache
 from orrery.systems.language.gpt2 import (
     Gpt2,
     Gpt2Config,
@@ -22,17 +28,6 @@ def make(**changes):
     torch.manual_seed(0)
     model = Gpt2(Gpt2Config(**{**SIZES, **changes})).double()
     return spread(model)
-
-
-def spread(model):
-    with torch.no_grad():  # at its first scale a missing factor would not show
-        for p in model.parameters():
-            p.copy_(torch.randn_like(p) * (0.5 if p.ndim == 2 else 0.3) + (p.ndim == 1))
-    return model.eval()
-
-
-def tokens(batch=2, length=9, vocab=13):
-    return torch.randint(vocab, (batch, length), generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parity
@@ -83,37 +78,18 @@ def test_the_four_sizes_have_the_published_number_of_parameters(preset, paramete
 @settings(max_examples=10, deadline=None)
 @given(pieces=st.lists(st.integers(1, 4), min_size=1, max_size=4), depth=st.integers(1, 3))
 def test_the_cache_changes_nothing(pieces, depth):
-    model, ids, cache, start, parts = make(depth=depth), tokens(), KeyValueCache(), 0, []
-    for piece in [*pieces, 9]:
-        part = ids[:, start : start + piece]
-        start += piece
-        if part.shape[1]:
-            parts.append(model(part, cache=cache).logits)
-    torch.testing.assert_close(torch.cat(parts, dim=1), model(ids).logits)
+    check_cache(make(depth=depth), tokens(), pieces)
 
 
 def test_a_later_token_changes_no_earlier_output():
     model, ids = make(), tokens()
-    before = model(ids).logits
-    ids[:, 4] = (ids[:, 4] + 1) % 13
-    after = model(ids).logits
-    assert torch.equal(after[:, :4], before[:, :4])
-    assert not torch.allclose(after[:, 4:], before[:, 4:])
+    check_causal(model, ids)
 
 
 def test_it_learns_one_batch_by_heart():
     torch.manual_seed(0)
     model, ids = Gpt2(Gpt2Config(**{**SIZES, "width": 24})), tokens(4)
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(120):
-        loss = model.loss(ids[:, :-1], ids[:, 1:])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[0] > 2.4
-    assert losses[-1] < 0.1
+    check_learns_by_heart(model, ids)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,13 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.systems.language.published import (
+    check_cache,
+    check_causal,
+    check_learns_by_heart,
+    spread,
+    tokens,
+)
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 import orrery
@@ -41,18 +48,7 @@ def _norms_in_float64(monkeypatch):
 
 def make(**changes):
     torch.manual_seed(0)
-    return spread(Llama(LlamaConfig(**{**SIZES, **changes})).double())
-
-
-def spread(model):
-    with torch.no_grad():  # at its first scale a missing factor would not show
-        for p in model.parameters():
-            p.copy_(torch.randn_like(p) * (0.4 if p.ndim == 2 else 0.3) + (p.ndim == 1))
-    return model.eval()
-
-
-def tokens(batch=2, length=9, vocab=13):
-    return torch.randint(vocab, (batch, length), generator=torch.Generator().manual_seed(1))
+    return spread(Llama(LlamaConfig(**{**SIZES, **changes})).double(), 0.4)
 
 
 @pytest.mark.parity
@@ -74,7 +70,7 @@ def test_it_is_transformers_llama_both_ways(
         num_key_value_heads=groups, tie_word_embeddings=tied, attention_bias=attention_bias,
         mlp_bias=mlp_bias, hidden_act=activation, rms_norm_eps=epsilon, rope_parameters=dict(rope),
         bos_token_id=None, eos_token_id=None, attn_implementation="sdpa",
-    )).double())  # fmt: skip
+    )).double(), 0.4)  # fmt: skip
     theirs.save_pretrained(folder / "theirs")
     ours, ids = orrery.load(folder / "theirs"), tokens()
     mask = torch.ones_like(ids)
@@ -100,7 +96,7 @@ def test_it_writes_what_transformers_writes(tmp_path, rope, beams):
         vocab_size=13, max_position_embeddings=8, hidden_size=16, head_dim=4, intermediate_size=7,
         num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
         rope_parameters=dict(rope), bos_token_id=None, eos_token_id=None,
-    )).double())  # fmt: skip
+    )).double(), 0.4)  # fmt: skip
     theirs.save_pretrained(tmp_path)
     ids, mask = tokens(3, 5), torch.ones(3, 5, dtype=torch.long)
     mask[1, :2] = 0
@@ -137,23 +133,19 @@ def test_small_sizes_are_trained_far_beyond_twenty_tokens_a_parameter():
 )  # fmt: skip
 def test_the_cache_changes_nothing(pieces, groups, rope):
     model = make(groups=groups, rope=Rope.read({"rope_parameters": rope}))
-    ids, cache, start, parts = tokens(), KeyValueCache(), 0, []
-    for piece in [*pieces, 9]:
-        part = ids[:, start : start + piece]
-        start += piece
-        if part.shape[1]:
-            parts.append(model(part, cache=cache).logits)
-    torch.testing.assert_close(torch.cat(parts, dim=1), model(ids).logits)
+    check_cache(model, tokens(), pieces)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_the_cache_holds_a_head_a_group(groups):
+    cache = KeyValueCache()
+    make(groups=groups)(tokens(), cache=cache)
     assert cache.keys[0].shape[1] == groups
 
 
 def test_a_later_token_changes_no_earlier_output():
     model, ids = make(groups=2), tokens()
-    before = model(ids).logits
-    ids[:, 4] = (ids[:, 4] + 1) % 13
-    after = model(ids).logits
-    assert torch.equal(after[:, :4], before[:, :4])
-    assert not torch.allclose(after[:, 4:], before[:, 4:])
+    check_causal(model, ids)
 
 
 def test_only_distances_count():
@@ -168,16 +160,7 @@ def test_only_distances_count():
 def test_it_learns_one_batch_by_heart():
     torch.manual_seed(0)
     model, ids = Llama(LlamaConfig(**{**SIZES, "width": 24, "groups": 2})), tokens(4)
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(120):
-        loss = model.loss(ids[:, :-1], ids[:, 1:])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[0] > 2.4
-    assert losses[-1] < 0.1
+    check_learns_by_heart(model, ids)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.systems.language.published import check_learns_by_heart, spread
 from transformers.models.mistral.modeling_mistral import MistralRMSNorm
 
 import orrery
@@ -28,14 +29,7 @@ def _norms_in_float64(monkeypatch):
 def make(window=4, **changes):
     torch.manual_seed(0)
     config = MistralConfig(decoder=LlamaConfig(**{**SIZES, **changes}), window=window)
-    return spread(Mistral(config).double())
-
-
-def spread(model):
-    with torch.no_grad():  # at its first scale a missing factor would not show
-        for p in model.parameters():
-            p.copy_(torch.randn_like(p) * (0.4 if p.ndim == 2 else 0.3) + (p.ndim == 1))
-    return model.eval()
+    return spread(Mistral(config).double(), 0.4)
 
 
 def tokens(batch=2, length=14, vocab=13):
@@ -50,7 +44,7 @@ def their_model(shape=(4, 2), depth=2, window=4, tied=False, epsilon=1e-6, rope=
         num_key_value_heads=groups, tie_word_embeddings=tied, rms_norm_eps=epsilon,
         sliding_window=window, rope_parameters=rope, bos_token_id=None, eos_token_id=None,
         attn_implementation="sdpa",
-    )).double())  # fmt: skip
+    )).double(), 0.4)  # fmt: skip
 
 
 @pytest.mark.parity
@@ -132,16 +126,7 @@ def test_it_learns_one_batch_by_heart():
     torch.manual_seed(0)
     config = MistralConfig(decoder=LlamaConfig(**{**SIZES, "width": 24}), window=5)
     model, ids = Mistral(config), tokens(4, 9)
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(120):
-        loss = model.loss(ids[:, :-1], ids[:, 1:])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[0] > 2.4
-    assert losses[-1] < 0.1
+    check_learns_by_heart(model, ids)
 
 
 def test_bad_configs_are_refused():

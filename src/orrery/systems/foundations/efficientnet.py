@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orrery.catalog import System
+from orrery.nn.activation_names import ACTIVATIONS, refuse_unknown
 from orrery.systems.foundations.resnet import initialise_convolutions
 from orrery.systems.foundations.senet import SqueezeExcitation
 
@@ -42,9 +43,6 @@ NewMaps = Float[Tensor, "b outputs _ _"]
 Logits = Float[Tensor, "b classes"]
 
 ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": F.silu, "relu": F.relu, "relu6": F.relu6, "gelu": F.gelu,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +95,8 @@ class EfficientNetConfig:
     """Stem and head are not widened, the first and the last stage not deepened (Lite)."""
     squeeze: float = 0.25
     """Squeezed channels of a gate for each channel that enters the block; 0: no gates."""
-    activation: Literal["silu", "relu", "relu6", "gelu"] = "silu"
+    activation: str = "silu"
+    """By its published name."""
     padding: Literal["centred", "same", "shifted"] = "centred"
     """Where a stride of 2 puts its pixels. centred: k // 2 on each side; same: as TensorFlow, what
     the size needs, the odd one after; shifted: one less before (Keras, for even sizes)."""
@@ -123,7 +122,7 @@ class EfficientNetConfig:
         self.check("at least 1", ones, lambda v: v >= 1)
         self.check("in [0, 1]", ("squeeze", "momentum"), lambda v: 0 <= v <= 1)
         self.check("in [0, 1)", ("dropout", "drop_path"), lambda v: 0 <= v < 1)
-        self.check(f"one of {', '.join(ACTIVATIONS)}", ("activation",), ACTIVATIONS.__contains__)
+        refuse_unknown(self.activation)
         ways = ("centred", "same", "shifted")
         self.check(f"one of {', '.join(ways)}", ("padding",), ways.__contains__)
 

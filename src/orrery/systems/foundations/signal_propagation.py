@@ -26,12 +26,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orrery.catalog import System
+from orrery.systems.foundations.activations import slope
 
 SYSTEM = System(
     stem="signal_propagation", area="foundations", title="Vanishing and exploding gradients",
     year=1991, papers=("Bengio, Simard, Frasconi 1994", "arXiv:1211.5063", "arXiv:1606.05340",
                        "arXiv:1611.01232"),
-    builds_on=(), realises=("vanishing-gradient",),
+    builds_on=("activations",), realises=("vanishing-gradient",),
 )  # fmt: skip
 
 Function = Callable[[Tensor], Tensor]
@@ -116,13 +117,7 @@ def mean_slope(function: Function, q: float, scale: float) -> float:
         q: mean square of the pre-activations.
         scale: fan-in times the variance of a weight.
     """
-    return 0.5 * math.log(scale * _gaussian_mean(lambda z: _slope(function, z).square(), q))
-
-
-def _slope(function: Function, z: Tensor) -> Tensor:
-    with torch.enable_grad():
-        z = z.detach().requires_grad_()
-        return torch.autograd.grad(function(z).sum(), z)[0]
+    return 0.5 * math.log(scale * _gaussian_mean(lambda z: slope(function, z).square(), q))
 
 
 def _gaussian_mean(function: Function, q: float) -> float:

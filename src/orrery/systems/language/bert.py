@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from orrery.catalog import System
 from orrery.nn.activation_names import ACTIVATIONS, refuse_unknown
 from orrery.nn.attention import padding_bias
-from orrery.nn.multi_head import Bias, Map, MultiHeadAttention
+from orrery.nn.multi_head import Map
 from orrery.nn.outputs import ClassifierOutput, EncoderOutput, LanguageModelOutput
+from orrery.nn.post_norm import PostNormBlock
 from orrery.nn.pretrained import Pretrained, Row, refuse_unsupported
 
 SYSTEM = System(
@@ -82,26 +83,6 @@ def bert_large() -> BertConfig:
     return BertConfig(depth=24, heads=16, width=1024, inner=4096)
 
 
-class BertLayer(nn.Module):
-    """Attention to both sides, then each token by itself; each added, then normalised."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.activation = ACTIVATIONS[config.activation]
-        self.attention = MultiHeadAttention(config.width, config.heads, dropout=config.dropout)
-        self.norm_attention = nn.LayerNorm(config.width, eps=config.epsilon)
-        self.up = nn.Linear(config.width, config.inner)
-        self.down = nn.Linear(config.inner, config.width)
-        self.norm_feed_forward = nn.LayerNorm(config.width, eps=config.epsilon)
-        self.drop = nn.Dropout(config.dropout)
-
-    def forward(self, x: Stream, bias: Bias | None, maps: list[Map] | None) -> Stream:
-        """The stream after this layer."""
-        x = self.norm_attention(x + self.drop(self.attention(x, bias=bias, maps=maps)))
-        y = self.down(self.activation(self.up(x)))
-        return self.norm_feed_forward(x + self.drop(y))
-
-
 class BertEncoder(nn.Module):
     """Embeddings of token, place and segment, summed and normalised; then the layers."""
 
@@ -113,7 +94,13 @@ class BertEncoder(nn.Module):
         self.segment = nn.Embedding(config.segments, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.epsilon)
         self.drop = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.depth))
+        self.layers = nn.ModuleList(
+            PostNormBlock(
+                config.width, config.heads, config.inner, activation=config.activation,
+                epsilon=config.epsilon, dropout=config.dropout,
+            )
+            for _ in range(config.depth)
+        )  # fmt: skip
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
@@ -149,7 +136,7 @@ class BertEncoder(nn.Module):
         x = self.drop(self.norm(x))
         bias = None if attention_mask is None else padding_bias(attention_mask, x)
         for layer in self.layers:
-            x = layer(x, bias, maps)
+            x = layer(x, bias, maps=maps)
         return x
 
 
@@ -219,8 +206,8 @@ class BertHeaded(Pretrained):
             Row("encoder.layers.{}.attention.qkv", asked),
             Row("encoder.layers.{}.attention.out", layer + "attention.output.dense"),
             Row("encoder.layers.{}.norm_attention", layer + "attention.output.LayerNorm"),
-            Row("encoder.layers.{}.up", layer + "intermediate.dense"),
-            Row("encoder.layers.{}.down", layer + "output.dense"),
+            Row("encoder.layers.{}.feed_forward.up", layer + "intermediate.dense"),
+            Row("encoder.layers.{}.feed_forward.down", layer + "output.dense"),
             Row("encoder.layers.{}.norm_feed_forward", layer + "output.LayerNorm"),
             Row("pool", "bert.pooler.dense"),
             Row("transform", "cls.predictions.transform.dense"),

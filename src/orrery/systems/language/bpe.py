@@ -20,6 +20,7 @@ from itertools import pairwise
 import regex
 
 from orrery.catalog import System
+from orrery.systems.language.special_tokens import SpecialTokens
 
 SYSTEM = System(
     stem="bpe", area="language", title="Byte-level BPE", year=2016,
@@ -114,11 +115,8 @@ class BpeVocabulary:
 
     def parts(self, text: str) -> Iterator[tuple[str, int | None]]:
         """The text between special tokens, and these with their numbers."""
-        longest_first = sorted(self.specials, key=len, reverse=True)
-        pattern = "|".join(map(regex.escape, longest_first))
-        pieces = regex.split(f"({pattern})", text) if pattern else [text]
-        for i, piece in enumerate(pieces):
-            if i % 2:
+        for piece, special in SpecialTokens(self.specials).parts(text):
+            if special:
                 yield piece, self.specials[piece]
             elif piece:
                 space = self.prefix_space and not piece.startswith(" ")

@@ -213,7 +213,7 @@ def encode_words(
 
 
 class FastBpe:
-    """Text to tokens and back: what `Bpe` does, some hundred times as fast."""
+    """Text to tokens and back: what `Bpe` does, from compiled loops."""
 
     def __init__(self, vocabulary: BpeVocabulary) -> None:
         self.vocabulary = vocabulary

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orrery.catalog import System
+from orrery.inference.causal_lm import next_token_loss
 from orrery.nn.attention import attention, attention_weights
 from orrery.nn.key_value_cache import KeyValueCache
 from orrery.nn.stacked import StackedLinear
@@ -176,10 +177,7 @@ class Gpt(nn.Module):
 
     def loss(self, tokens: Tokens, targets: Tokens) -> Float[Tensor, ""]:
         """Mean cross-entropy of the next token, in nats; `targets` is `tokens` one step on."""
-        logits = self(tokens).logits
-        if logits.dtype == torch.bfloat16:  # three digits are enough for scores, not for a mean
-            logits = logits.float()
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        return next_token_loss(self(tokens).logits, targets)
 
     @torch.no_grad()
     def generate(

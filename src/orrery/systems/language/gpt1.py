@@ -13,20 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orrery.catalog import System
-from orrery.inference.decoding import Written
-from orrery.inference.generation import generate
-from orrery.nn.activation_names import ACTIVATIONS
+from orrery.inference.causal_lm import CausalLm
 from orrery.nn.attention import padding_bias
 from orrery.nn.key_value_cache import KeyValueCache
-from orrery.nn.multi_head import Bias, Map, MultiHeadAttention
+from orrery.nn.multi_head import Map
 from orrery.nn.outputs import LanguageModelOutput
-from orrery.nn.pretrained import Pretrained, Row, refuse_unsupported
+from orrery.nn.post_norm import PostNormBlock
+from orrery.nn.pretrained import Row, refuse_unsupported
 
 SYSTEM = System(
     stem="gpt1", area="language", title="GPT (the first)", year=2018,
@@ -74,30 +72,7 @@ class Gpt1Config:
             )
 
 
-class Gpt1Block(nn.Module):
-    """Two branches, each added to the stream, and the sum normalised."""
-
-    def __init__(self, config: Gpt1Config, layer: int) -> None:
-        super().__init__()
-        width = config.width
-        self.layer, self.activation = layer, ACTIVATIONS[NAMES[config.activation]]
-        self.attention = MultiHeadAttention(width, config.heads, dropout=config.dropout)
-        self.norm_attention = nn.LayerNorm(width, eps=config.epsilon)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.norm_feed_forward = nn.LayerNorm(width, eps=config.epsilon)
-        self.drop = nn.Dropout(config.dropout)
-
-    def forward(
-        self, x: Stream, bias: Bias | None, cache: KeyValueCache | None, maps: list[Map] | None
-    ) -> Stream:
-        """The stream after this block."""
-        y = self.attention(x, causal=True, bias=bias, cache=cache, layer=self.layer, maps=maps)
-        x = self.norm_attention(x + self.drop(y))
-        y = self.down(self.activation(self.up(x)))
-        return self.norm_feed_forward(x + self.drop(y))
-
-
-class Gpt1(Pretrained):
+class Gpt1(CausalLm):
     """A causal language model."""
 
     kind, architecture, prefix = "openai-gpt", "OpenAIGPTLMHeadModel", "transformer."
@@ -109,7 +84,13 @@ class Gpt1(Pretrained):
         self.embed = nn.Embedding(config.vocab, config.width)
         self.place = nn.Embedding(config.context, config.width)
         self.drop = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Gpt1Block(config, layer) for layer in range(config.depth))
+        self.blocks = nn.ModuleList(
+            PostNormBlock(
+                config.width, config.heads, 4 * config.width, epsilon=config.epsilon,
+                activation=NAMES[config.activation], dropout=config.dropout,
+            )
+            for _ in range(config.depth)
+        )  # fmt: skip
         self.head = None if config.tied else nn.Linear(config.width, config.vocab, bias=False)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
@@ -140,8 +121,8 @@ class Gpt1(Pretrained):
         place = self.place.weight[seen:end] if position_ids is None else self.place(position_ids)
         x = self.drop(self.embed(input_ids) + place)
         bias = None if attention_mask is None else padding_bias(attention_mask, x)
-        for block in self.blocks:
-            x = block(x, bias, cache, maps)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, bias, causal=True, cache=cache, layer=layer, maps=maps)
         return x
 
     def score(self, states: Stream) -> Float[Tensor, "b t v"]:
@@ -171,21 +152,6 @@ class Gpt1(Pretrained):
             input_ids, attention_mask, position_ids=position_ids, cache=cache, maps=kept
         )
         return LanguageModelOutput(logits=self.score(states), maps=tuple(kept or ()))
-
-    def loss(self, tokens: Tokens, targets: Tokens) -> Float[Tensor, ""]:
-        """Mean cross-entropy of the next token, in nats; `targets` is `tokens` one step on."""
-        return F.cross_entropy(self(tokens).logits.flatten(0, 1).float(), targets.flatten())
-
-    def generate(
-        self,
-        input_ids: Tokens,
-        attention_mask: Seen | None = None,
-        *,
-        generator: torch.Generator | None = None,
-        **options: Any,
-    ) -> Written:
-        """The prompts and what comes after them; see `orrery.inference.generation.generate`."""
-        return generate(self, input_ids, attention_mask, generator=generator, **options)
 
     @classmethod
     def read_config(cls, values: Mapping[str, Any]) -> Gpt1Config:
@@ -226,8 +192,8 @@ class Gpt1(Pretrained):
             Row("blocks.{}.attention.qkv", block + "attn.c_attn", transposed=True),
             Row("blocks.{}.attention.out", block + "attn.c_proj", transposed=True),
             Row("blocks.{}.norm_attention", block + "ln_1"),
-            Row("blocks.{}.up", block + "mlp.c_fc", transposed=True),
-            Row("blocks.{}.down", block + "mlp.c_proj", transposed=True),
+            Row("blocks.{}.feed_forward.up", block + "mlp.c_fc", transposed=True),
+            Row("blocks.{}.feed_forward.down", block + "mlp.c_proj", transposed=True),
             Row("blocks.{}.norm_feed_forward", block + "ln_2"),
             Row("head", "lm_head"),
         )

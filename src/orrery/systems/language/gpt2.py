@@ -15,20 +15,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orrery.catalog import System
-from orrery.inference.decoding import Written
-from orrery.inference.generation import generate
-from orrery.nn.activation_names import ACTIVATIONS, refuse_unknown
+from orrery.inference.causal_lm import CausalLm
+from orrery.nn.activation_names import refuse_unknown
 from orrery.nn.attention import padding_bias
+from orrery.nn.feed_forward import FeedForward
 from orrery.nn.key_value_cache import KeyValueCache
 from orrery.nn.multi_head import Bias, Map, MultiHeadAttention
 from orrery.nn.outputs import LanguageModelOutput
-from orrery.nn.pretrained import Pretrained, Row, refuse_unsupported
+from orrery.nn.pretrained import Row, refuse_unsupported
 
 SYSTEM = System(
     stem="gpt2", area="language", title="GPT-2", year=2019,
@@ -102,15 +101,14 @@ class Gpt2Block(nn.Module):
 
     def __init__(self, config: Gpt2Config, layer: int) -> None:
         super().__init__()
-        width, inner = config.width, config.inner or 4 * config.width
-        self.layer, self.activation = layer, ACTIVATIONS[config.activation]
+        width, self.layer = config.width, layer
         self.scale = (width // config.heads) ** -0.5 if config.scaled else 1.0
         if config.scaled_by_layer:
             self.scale /= layer + 1
         self.norm_attention = nn.LayerNorm(width, eps=config.epsilon)
         self.attention = MultiHeadAttention(width, config.heads, dropout=config.dropout)
         self.norm_feed_forward = nn.LayerNorm(width, eps=config.epsilon)
-        self.up, self.down = nn.Linear(width, inner), nn.Linear(inner, width)
+        self.feed_forward = FeedForward(width, config.inner, activation=config.activation)
         self.drop = nn.Dropout(config.dropout)
 
     def forward(
@@ -122,11 +120,10 @@ class Gpt2Block(nn.Module):
             cache=cache, layer=self.layer, maps=maps,
         )  # fmt: skip
         x = x + self.drop(y)
-        y = self.down(self.activation(self.up(self.norm_feed_forward(x))))
-        return x + self.drop(y)
+        return x + self.drop(self.feed_forward(self.norm_feed_forward(x)))
 
 
-class Gpt2(Pretrained):
+class Gpt2(CausalLm):
     """A causal language model."""
 
     kind, architecture, prefix = "gpt2", "GPT2LMHeadModel", "transformer."
@@ -190,21 +187,6 @@ class Gpt2(Pretrained):
             logits=F.linear(self.norm(x), head.weight), maps=tuple(kept or ())
         )
 
-    def loss(self, tokens: Tokens, targets: Tokens) -> Float[Tensor, ""]:
-        """Mean cross-entropy of the next token, in nats; `targets` is `tokens` one step on."""
-        return F.cross_entropy(self(tokens).logits.flatten(0, 1).float(), targets.flatten())
-
-    def generate(
-        self,
-        input_ids: Tokens,
-        attention_mask: Seen | None = None,
-        *,
-        generator: torch.Generator | None = None,
-        **options: Any,
-    ) -> Written:
-        """The prompts and what comes after them; see `orrery.inference.generation.generate`."""
-        return generate(self, input_ids, attention_mask, generator=generator, **options)
-
     @classmethod
     def read_config(cls, values: Mapping[str, Any]) -> Gpt2Config:
         """Our config for the published settings.
@@ -250,8 +232,8 @@ class Gpt2(Pretrained):
             Row("blocks.{}.attention.qkv", block + "attn.c_attn", transposed=True),
             Row("blocks.{}.attention.out", block + "attn.c_proj", transposed=True),
             Row("blocks.{}.norm_feed_forward", block + "ln_2"),
-            Row("blocks.{}.up", block + "mlp.c_fc", transposed=True),
-            Row("blocks.{}.down", block + "mlp.c_proj", transposed=True),
+            Row("blocks.{}.feed_forward.up", block + "mlp.c_fc", transposed=True),
+            Row("blocks.{}.feed_forward.down", block + "mlp.c_proj", transposed=True),
             Row("norm", "transformer.ln_f"),
             Row("head", "lm_head"),
         )

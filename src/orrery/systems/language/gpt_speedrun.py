@@ -27,13 +27,13 @@ from torch import Tensor, nn
 
 from orrery.catalog import System
 from orrery.nn.attention import attention
+from orrery.nn.rotary import angles, rotate
 from orrery.nn.stacked import StackedLinear
-from orrery.systems.language.rotary import angles, rotate
 
 SYSTEM = System(
     stem="gpt_speedrun", area="language", title="GPT of the speed-runs", year=2024,
     papers=("arXiv:2104.09864", "arXiv:2010.04245", "arXiv:2109.08668", "arXiv:2305.13048"),
-    builds_on=("rotary",), realises=(),
+    builds_on=(), realises=(),
 )  # fmt: skip
 
 Tokens = Int[Tensor, "b t"]

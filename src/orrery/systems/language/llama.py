@@ -23,15 +23,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from orrery.catalog import System
-from orrery.inference.decoding import Written
-from orrery.inference.generation import generate
+from orrery.inference.causal_lm import CausalLm
 from orrery.nn.activation_names import refuse_unknown
 from orrery.nn.attention import Bias, padding_bias
 from orrery.nn.key_value_cache import KeyValueCache
 from orrery.nn.outputs import LanguageModelOutput
-from orrery.nn.pretrained import Pretrained, Row, refuse_unsupported
+from orrery.nn.pretrained import Row, refuse_unsupported
 from orrery.nn.rms_norm import RmsNorm
-from orrery.nn.rotary_attention import GroupedQueryAttention, Turns
+from orrery.nn.rotary import Turns
+from orrery.nn.rotary_attention import GroupedQueryAttention
 from orrery.nn.swiglu import SwiGlu
 from orrery.systems.language.rope_scaling import Rope
 
@@ -235,7 +235,7 @@ class LlamaDecoder(nn.Module):
         return stacked.split([heads * c.size for heads in (c.heads, c.key_heads, c.key_heads)])
 
 
-class Llama(Pretrained):
+class Llama(CausalLm):
     """A causal language model."""
 
     kind, architecture, prefix = "llama", "LlamaForCausalLM", "model."
@@ -268,21 +268,6 @@ class Llama(Pretrained):
             input_ids, attention_mask, position_ids=position_ids, cache=cache, maps=maps
         )
 
-    def loss(self, tokens: Tokens, targets: Tokens) -> Float[Tensor, ""]:
-        """Mean cross-entropy of the next token, in nats; `targets` is `tokens` one step on."""
-        return next_token_loss(self(tokens).logits, targets)
-
-    def generate(
-        self,
-        input_ids: Tokens,
-        attention_mask: Seen | None = None,
-        *,
-        generator: torch.Generator | None = None,
-        **options: Any,
-    ) -> Written:
-        """The prompts and what comes after them; see `orrery.inference.generation.generate`."""
-        return generate(self, input_ids, attention_mask, generator=generator, **options)
-
     @classmethod
     def read_config(cls, values: Mapping[str, Any]) -> LlamaConfig:
         """Our config for the published settings.
@@ -307,13 +292,6 @@ class Llama(Pretrained):
     def parts(self, name: str, stacked: Tensor, count: int) -> tuple[Tensor, ...]:
         """Stacked maps taken apart."""
         return self.decoder.parts(stacked, count)
-
-
-def next_token_loss(logits: Float[Tensor, "b t v"], targets: Tokens) -> Float[Tensor, ""]:
-    """Mean cross-entropy in nats; of scores in bfloat16 it is found in float32."""
-    if logits.dtype == torch.bfloat16:  # three digits are enough for scores, not for a mean
-        logits = logits.float()
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def read_sizes(values: Mapping[str, Any]) -> LlamaConfig:

@@ -11,6 +11,7 @@ Symbols: token 0 begins and ends a name and fills the rest of its row.
     transformer: every letter so far, each weighed by attention
 """
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +37,6 @@ SYSTEM = System(
 
 Tokens = Int[Tensor, "b t"]
 Logits = Float[Tensor, "b t v"]
-Hidden = Float[Tensor, "b t d"]
 Rung = Literal["bigram", "mlp", "rnn", "gru", "transformer"]
 RUNGS: tuple[Rung, ...] = get_args(Rung)
 END = 0
@@ -76,16 +76,10 @@ class NextLetter(nn.Module):
     def __init__(self, config: MakemoreConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Embedding(config.vocab, config.width)
-        self.score = nn.Linear(config.width, config.vocab)
 
-    def hidden(self, x: Hidden) -> Hidden:
-        """What is known at every place of what stands up to it."""
-        raise NotImplementedError
-
+    @abstractmethod
     def forward(self, tokens: Tokens) -> Logits:
         """Scores of the token after each."""
-        return self.score(self.hidden(self.embed(tokens)))
 
     def loss(self, tokens: Tokens) -> Float[Tensor, ""]:
         """Mean cross-entropy a letter, each name's end counted once, in nats."""
@@ -114,12 +108,11 @@ class Bigram(NextLetter):
 
     def __init__(self, config: MakemoreConfig) -> None:
         super().__init__(config)
-        self.embed = nn.Embedding(config.vocab, config.vocab)
-        self.score = nn.Identity()  # type: ignore[assignment]
+        self.table = nn.Embedding(config.vocab, config.vocab)
 
-    def hidden(self, x: Hidden) -> Hidden:
-        """The row itself."""
-        return x
+    def forward(self, tokens: Tokens) -> Logits:
+        """The rows themselves."""
+        return self.table(tokens)
 
 
 class Mlp(NextLetter):
@@ -127,14 +120,16 @@ class Mlp(NextLetter):
 
     def __init__(self, config: MakemoreConfig) -> None:
         super().__init__(config)
+        self.embed = nn.Embedding(config.vocab, config.width)
         self.layer = nn.Linear(config.window * config.width, config.width)
+        self.score = nn.Linear(config.width, config.vocab)
 
-    def hidden(self, x: Hidden) -> Hidden:
-        """Of the last `window` letters; before the first there are zeros."""
+    def forward(self, tokens: Tokens) -> Logits:
+        """From the last `window` letters; before the first there are zeros."""
         window = self.config.window
-        padded = F.pad(x, (0, 0, window - 1, 0))
+        padded = F.pad(self.embed(tokens), (0, 0, window - 1, 0))
         past = padded.unfold(1, window, 1)  # [b, t, d, window]
-        return torch.tanh(self.layer(past.flatten(2)))
+        return self.score(torch.tanh(self.layer(past.flatten(2))))
 
 
 class RecurrentLetters(NextLetter):
@@ -143,30 +138,31 @@ class RecurrentLetters(NextLetter):
     def __init__(self, config: MakemoreConfig) -> None:
         super().__init__(config)
         width = config.width
+        self.embed = nn.Embedding(config.vocab, width)
         self.cell: Gru | Rnn
         if config.rung == "gru":
             self.cell = Gru(GruConfig(inputs=width, width=width))
         else:
             self.cell = Rnn(RecurrentConfig(inputs=width, width=width))
+        self.score = nn.Linear(width, config.vocab)
 
-    def hidden(self, x: Hidden) -> Hidden:
-        """The state after each letter."""
-        return self.cell(x).outputs
+    def forward(self, tokens: Tokens) -> Logits:
+        """From the state after each letter."""
+        return self.score(self.cell(self.embed(tokens)).outputs)
 
 
 class TransformerLetters(NextLetter):
-    """A GPT; it has an embedding and scores of its own."""
+    """A GPT."""
 
     def __init__(self, config: MakemoreConfig) -> None:
         super().__init__(config)
-        self.embed, self.score = nn.Identity(), nn.Identity()  # type: ignore[assignment]
         self.gpt = Gpt(GptConfig(
             vocab=config.vocab, context=config.longest + 1, depth=config.depth,
             heads=config.heads, width=config.width,
         ))  # fmt: skip
 
     def forward(self, tokens: Tokens) -> Logits:
-        """Scores of the token after each."""
+        """From every letter so far."""
         return self.gpt(tokens).logits
 
 

@@ -15,22 +15,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from orrery.catalog import System
-from orrery.inference.decoding import Written
-from orrery.inference.generation import generate
+from orrery.inference.causal_lm import CausalLm
 from orrery.nn.key_value_cache import KeyValueCache
 from orrery.nn.outputs import LanguageModelOutput
-from orrery.nn.pretrained import Pretrained, Row, refuse_unsupported
+from orrery.nn.pretrained import Row, refuse_unsupported
 from orrery.nn.rolling_cache import RollingCache
 from orrery.systems.language.llama import (
     LlamaConfig,
     LlamaDecoder,
     decoder_rows,
-    next_token_loss,
     read_sizes,
     write_sizes,
 )
@@ -75,7 +72,7 @@ def mistral_7b() -> MistralConfig:
     return MistralConfig(decoder=decoder)
 
 
-class Mistral(Pretrained):
+class Mistral(CausalLm):
     """A causal language model."""
 
     kind, architecture, prefix = "mistral", "MistralForCausalLM", "model."
@@ -111,23 +108,6 @@ class Mistral(Pretrained):
         """
         return self.decoder(
             input_ids, attention_mask, position_ids=position_ids, cache=cache, maps=maps
-        )
-
-    def loss(self, tokens: Tokens, targets: Tokens) -> Float[Tensor, ""]:
-        """Mean cross-entropy of the next token, in nats; `targets` is `tokens` one step on."""
-        return next_token_loss(self(tokens).logits, targets)
-
-    def generate(
-        self,
-        input_ids: Tokens,
-        attention_mask: Seen | None = None,
-        *,
-        generator: torch.Generator | None = None,
-        **options: Any,
-    ) -> Written:
-        """The prompts and what comes after them; see `orrery.inference.generation.generate`."""
-        return generate(
-            self, input_ids, attention_mask, generator=generator, cache=self.cache(), **options
         )
 
     @classmethod

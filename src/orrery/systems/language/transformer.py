@@ -25,6 +25,7 @@ from orrery.nn.feed_forward import FeedForward
 from orrery.nn.key_value_cache import KeyValueCache
 from orrery.nn.multi_head import Map, MultiHeadAttention
 from orrery.nn.outputs import LanguageModelOutput
+from orrery.nn.post_norm import PostNormBlock
 from orrery.nn.sinusoidal import sinusoids
 
 SYSTEM = System(
@@ -69,25 +70,8 @@ class TransformerConfig:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
 
 
-class EncoderLayer(nn.Module):
-    """Self-attention, then each position by itself; after each: add, then normalise."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.attention = MultiHeadAttention(config.width, config.heads, dropout=config.dropout)
-        self.norm_attention = nn.LayerNorm(config.width)
-        self.feed_forward = FeedForward(config.width, config.inner)
-        self.norm_feed_forward = nn.LayerNorm(config.width)
-        self.drop = nn.Dropout(config.dropout)
-
-    def forward(self, x: Read, bias: SourceBias | None) -> Read:
-        """The stream after this layer."""
-        x = self.norm_attention(x + self.drop(self.attention(x, bias=bias)))
-        return self.norm_feed_forward(x + self.drop(self.feed_forward(x)))
-
-
-class DecoderLayer(nn.Module):
-    """As the encoder's, but causal, and with attention to the source in between."""
+class TransformerDecoderLayer(nn.Module):
+    """A `PostNormBlock`, but causal, and with attention to the source in between."""
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
@@ -124,8 +108,13 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab, config.width)
-        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.depth))
-        self.decoder = nn.ModuleList(DecoderLayer(config, i) for i in range(config.depth))
+        self.encoder = nn.ModuleList(
+            PostNormBlock(config.width, config.heads, config.inner, dropout=config.dropout)
+            for _ in range(config.depth)
+        )
+        self.decoder = nn.ModuleList(
+            TransformerDecoderLayer(config, layer) for layer in range(config.depth)
+        )
         self.drop = nn.Dropout(config.dropout)
         nn.init.normal_(self.embed.weight, std=config.width**-0.5)
         for module in self.modules():

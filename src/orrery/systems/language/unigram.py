@@ -20,11 +20,11 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 import numpy as np
-import regex
 from numpy.typing import NDArray
 from scipy.special import digamma
 
 from orrery.catalog import System
+from orrery.systems.language.special_tokens import SpecialTokens
 from orrery.train.compiled import compiled
 
 SYSTEM = System(
@@ -80,17 +80,15 @@ class Unigram:
         self._unknown_score = min(s for _, s in vocabulary.pieces) - UNKNOWN_PENALTY
         self._known: dict[str, list[int]] = {}
         specials = vocabulary.specials or {}
-        pattern = "|".join(map(regex.escape, sorted(specials, key=len, reverse=True)))
-        self._specials = regex.compile(f"({pattern})") if pattern else None
+        self._specials = SpecialTokens(specials)
         self._names = {i: piece for i, (piece, _) in enumerate(vocabulary.pieces)}
         self._names |= {number: text for text, number in specials.items()}
 
     def encode(self, text: str) -> list[int]:
         """The numbers of the likeliest pieces."""
         numbers: list[int] = []
-        pieces = self._specials.split(text) if self._specials else [text]
-        for i, piece in enumerate(pieces):
-            if i % 2:
+        for i, (piece, special) in enumerate(self._specials.parts(text)):
+            if special:
                 numbers.append((self.vocabulary.specials or {})[piece])
                 continue
             for word in self.words(piece, first=i == 0):

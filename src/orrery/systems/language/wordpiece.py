@@ -19,6 +19,7 @@ import regex
 
 from orrery.catalog import System
 from orrery.systems.language.bpe_trainer import Words, learn_merges
+from orrery.systems.language.special_tokens import SpecialTokens
 
 SYSTEM = System(
     stem="wordpiece", area="language", title="WordPiece", year=2016,
@@ -101,17 +102,14 @@ class WordPiece:
         self.vocabulary = vocabulary
         self._pieces = {number: piece for piece, number in vocabulary.pieces.items()}
         self._width = max(map(len, vocabulary.pieces))
-        specials = sorted(vocabulary.specials, key=len, reverse=True)
-        pattern = "|".join(map(regex.escape, specials))
-        self._specials = regex.compile(f"({pattern})") if pattern else None
+        self._specials = SpecialTokens(vocabulary.specials)
         self._known: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:
         """The numbers of a text's pieces."""
         numbers: list[int] = []
-        pieces = self._specials.split(text) if self._specials else [text]
-        for i, piece in enumerate(pieces):
-            if i % 2:
+        for piece, special in self._specials.parts(text):
+            if special:
                 numbers.append(self.vocabulary.pieces[piece])
                 continue
             for word in self.vocabulary.basic.words(piece):

@@ -21,6 +21,8 @@ SYSTEM = System(
 )  # fmt: skip
 
 Vectors = Float[Tensor, "b h t k"]
+Turns = tuple[Tensor, Tensor]
+"""Cosines and sines of the tokens' angles: [t half], or [b 1 t half]."""
 
 
 def angles(places: int, size: int, *, base: float = 10_000.0) -> Float[Tensor, "t half"]:
@@ -42,6 +44,11 @@ def angles(places: int, size: int, *, base: float = 10_000.0) -> Float[Tensor, "
 
 def rotate(x: Vectors, turns: Float[Tensor, "t half"]) -> Vectors:
     """Every pair of `x` turned by its angle in `turns`."""
-    cos, sin = turns.cos().to(x.dtype), turns.sin().to(x.dtype)
+    return turned(x, (turns.cos().to(x.dtype), turns.sin().to(x.dtype)))
+
+
+def turned(x: Vectors, turns: Turns) -> Vectors:
+    """The same by cosines and sines that are made once, for all layers."""
+    cos, sin = turns
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orrery.systems.language.rotary import angles, rotate
+from orrery.nn.rotary import angles, rotate
 
 
 def vectors(t, size, seed=0):
