@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.products import peak
 from benchmarks.side_by_side import interleave, report
+from orrery.inference.causal_lm import CausalLm
 from orrery.systems.language.gpt import Gpt, GptConfig
 from orrery.train import precision
 from orrery.train.master import MasterWeights
@@ -117,7 +118,7 @@ def peer(model: nn.Module, x: Tensor, y: Tensor, *, bfloat16: bool = False) -> S
     return step
 
 
-def orrery(model: Gpt, x: Tensor, y: Tensor, *, bfloat16: bool = False) -> Step:
+def orrery(model: Gpt | CausalLm, x: Tensor, y: Tensor, *, bfloat16: bool = False) -> Step:
     """Ours: fast products in float32, or bfloat16 weights with float32 masters."""
     masters = MasterWeights(model, torch.bfloat16 if bfloat16 else torch.float32)
     trained = masters.of(model.parameters()) if bfloat16 else list(model.parameters())

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.gpt import orrery, peer
 from benchmarks.side_by_side import interleave, report
 from orrery.nn.pretrained import Pretrained
 from orrery.systems.language.gpt1 import Gpt1, Gpt1Config
@@ -21,7 +21,6 @@ from orrery.systems.language.gpt2 import Gpt2, Gpt2Config
 from orrery.systems.language.llama import Llama, LlamaConfig
 from orrery.systems.language.mistral import Mistral, MistralConfig
 from orrery.train import precision
-from orrery.train.master import MasterWeights
 
 VOCAB, CONTEXT, BATCH = 1_024, 256, 8
 SIZES: dict[str, Any] = {
@@ -29,7 +28,6 @@ SIZES: dict[str, Any] = {
 }  # fmt: skip
 DECODER = LlamaConfig(**SIZES, groups=2, inner=1_024)
 GOAL = 1.5
-Step = Callable[[], Tensor]
 
 
 def models() -> dict[str, Callable[[], Pretrained]]:
@@ -61,43 +59,6 @@ class Theirs(nn.Module):
         return self.model(input_ids=tokens, **kept).logits
 
 
-def their_step(model: nn.Module, x: Tensor, y: Tensor, *, bfloat16: bool) -> Step:
-    """A training step as their users run it."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-
-    def step() -> Tensor:
-        precision.use_default_products()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
-        loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        return loss.detach()
-
-    return step
-
-
-def our_step(model: Pretrained, x: Tensor, y: Tensor, *, bfloat16: bool) -> Step:
-    """Ours: fast products in float32, or bfloat16 weights with float32 masters."""
-    masters = MasterWeights(model, torch.bfloat16 if bfloat16 else torch.float32)
-    trained = masters.of(model.parameters()) if bfloat16 else list(model.parameters())
-    optimiser = torch.optim.AdamW(trained, lr=1e-3, fused=True)
-
-    def step() -> Tensor:
-        precision.use_fast_products(model)
-        loss = model.loss(x, y)
-        loss.backward()
-        if bfloat16:
-            masters.take_gradients()
-        optimiser.step()
-        if bfloat16:
-            masters.give_weights()
-        optimiser.zero_grad(set_to_none=True)
-        return loss.detach()
-
-    return step
-
-
 def compare(row: str, make: Callable[[], Pretrained], *, rounds: int = 7) -> bool:
     """Tokens a second of a training step."""
     torch.manual_seed(0)
@@ -108,10 +69,10 @@ def compare(row: str, make: Callable[[], Pretrained], *, rounds: int = 7) -> boo
     with torch.no_grad():
         torch.testing.assert_close(ours(x).logits, peers[False](x), rtol=1e-3, atol=1e-4)
     contestants = {
-        f"transformers {'bfloat16' if mode else 'float32'}": their_step(one, x, y, bfloat16=mode)
+        f"transformers {'bfloat16' if mode else 'float32'}": peer(one, x, y, bfloat16=mode)
         for mode, one in peers.items()
     }
-    contestants["orrery"] = our_step(ours, x, y, bfloat16=bfloat16)
+    contestants["orrery"] = orrery(ours, x, y, bfloat16=bfloat16)
     losses = {name: float(step()) for name, step in contestants.items()}
     tolerance = 2e-2 if bfloat16 else 1e-5
     assert max(losses.values()) - min(losses.values()) < tolerance, losses

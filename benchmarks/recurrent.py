@@ -1,4 +1,4 @@
-"""Row 9: training an LSTM against torch.nn.LSTM, whose steps are one fused kernel of oneDNN's.
+"""Training an LSTM against torch.nn.LSTM, whose steps are one fused kernel of oneDNN's.
 
 Both start from the same weights and are timed only once outputs and gradients agree.
 """
@@ -48,7 +48,7 @@ def compare(batch: int, steps: int, width: int) -> bool:
         assert (own - their).norm() <= 1e-4 * their.norm(), "the two do not compute the same"
     timings = interleave(contestants, rounds=25, budget_seconds=60)
     return report(
-        "9", f"LSTM {batch} x {steps} x {width}, forward and backward", timings, "orrery",
+        "lstm", f"LSTM {batch} x {steps} x {width}, forward and backward", timings, "orrery",
         goal=1.0, unit="steps/s", work=batch * steps,
     )  # fmt: skip
 

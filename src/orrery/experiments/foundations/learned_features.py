@@ -25,6 +25,7 @@ from orrery.data.pictures import draw_pictures
 from orrery.lab import Claim, Control, Finding, Lab, Measured, Range, Settings
 from orrery.lab.figures import COLOURS, new_figure
 from orrery.lab.over_seeds import over_seeds
+from orrery.metrics.error_rate import error_rate
 from orrery.systems.foundations.hog import HogConfig, hog
 from orrery.systems.foundations.optimisers import Adam
 from orrery.train.schedule import scale_rates, trapezoid
@@ -138,7 +139,7 @@ def run(settings: LearnedFeaturesSettings, lab: Lab) -> Measured:
             f"with-{size}",
             lambda train=train, net=net: {  # type: ignore[misc]
                 "learned": svm_error(described(net, train[0], test[0]), train[1], test[1]),
-                "net": own_error(net, *test),
+                "net": error_rate(net, *test),
             },
         )
         ends = {settings.sizes[0]: ["first"], settings.sizes[-1]: ["last"]}
@@ -172,13 +173,6 @@ def by_hand(images: Float[Tensor, "n 1 y x"]) -> Float[Tensor, "n features"]:
 def described(net: FeatureNet, *parts: Tensor) -> list[Tensor]:
     """What the net holds before its last layer."""
     return [torch.cat([net.body(x) for x in part.split(500)]) for part in parts]
-
-
-@torch.no_grad()
-def own_error(net: FeatureNet, images: Tensor, labels: Tensor) -> float:
-    """Share of the pictures that the net itself gets wrong."""
-    wrong = torch.cat([net(x).argmax(1) for x in images.split(500)]) != labels
-    return float(wrong.float().mean())
 
 
 def svm_error(descriptions: Sequence[Tensor], labels: Tensor, test_labels: Tensor) -> float:

@@ -13,7 +13,6 @@ them point to the left, so there a mirror image is a picture that no test will s
 from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Generator, Tensor, nn
@@ -24,6 +23,7 @@ from orrery.data.pictures import draw_pictures
 from orrery.lab import Control, Finding, Lab, Measured, Range, Settings
 from orrery.lab.figures import COLOURS, new_figure
 from orrery.lab.over_seeds import over_seeds
+from orrery.metrics.error_rate import error_rate
 from orrery.systems.foundations.augmentation import AugmentationConfig, augment
 from orrery.systems.foundations.dropout import Dropout
 from orrery.systems.foundations.initialisation import he_normal_
@@ -138,8 +138,8 @@ def run(settings: RegularisationSettings, lab: Lab) -> Measured:
         for helped in (False, True):
             arm = f"{pair}-{helper}" if helped else pair
             net = learn(arm, helped and not lab.ablated(f"no_{helper}"), train, settings, lab)
-            measured[f"{arm}/train_error"] = error(net, *train)
-            measured[f"{arm}/test_error"] = error(net, *test)
+            measured[f"{arm}/train_error"] = error_rate(net, *train)
+            measured[f"{arm}/test_error"] = error_rate(net, *test)
     return measured
 
 
@@ -178,13 +178,6 @@ def start(net: nn.Module, generator: Generator) -> None:
             nn.init.zeros_(weight)
         else:
             he_normal_(weight, generator)
-
-
-@torch.no_grad()
-def error(net: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of the pictures that the net gets wrong."""
-    classes = torch.cat([net(batch).argmax(1) for batch in images.split(500)])
-    return float((classes != labels).float().mean())
 
 
 def draw(results: Sequence[Measured], settings: RegularisationSettings) -> dict[str, Figure]:

@@ -24,6 +24,7 @@ from orrery.data.pictures import draw_pictures
 from orrery.lab import Claim, Control, Finding, Lab, Measured, Range, Settings
 from orrery.lab.figures import COLOURS, new_figure
 from orrery.lab.over_seeds import over_seeds
+from orrery.metrics.error_rate import error_rate
 from orrery.systems.foundations.optimisers import Momentum
 from orrery.systems.foundations.resnet_1000 import DeepResNet, DeepResNetConfig
 from orrery.train.schedule import scale_rates, trapezoid
@@ -135,17 +136,10 @@ def learn(
     return lab.measure(
         f"errors-{arm}",
         lambda: {
-            "train_error": error(net, images, labels),
-            "test_error": error(net, test[0].to(dtype), test[1]),
+            "train_error": error_rate(net, images, labels),
+            "test_error": error_rate(net, test[0].to(dtype), test[1]),
         },
     )
-
-
-@torch.no_grad()
-def error(net: DeepResNet, images: Tensor, labels: Tensor) -> float:
-    """Share of the images that the net gets wrong."""
-    classes = torch.cat([net(batch).argmax(1) for batch in images.split(256)])
-    return float((classes != labels).float().mean())
 
 
 def draw(results: Sequence[Measured], settings: VeryDeepSettings) -> dict[str, Figure]:

@@ -94,11 +94,13 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = projection(inputs, width, stride)
 
+    def branch(self, x: Maps) -> NewMaps:
+        """F(x)."""
+        return self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+
     def forward(self, x: Maps) -> NewMaps:
         """The maps after the block."""
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return F.relu(self.downsample(x) + y)
+        return F.relu(self.downsample(x) + self.branch(x))
 
 
 class BottleneckBlock(nn.Module):
@@ -117,12 +119,15 @@ class BottleneckBlock(nn.Module):
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample = projection(inputs, outputs, stride)
 
-    def forward(self, x: Maps) -> NewMaps:
-        """The maps after the block."""
+    def branch(self, x: Maps) -> NewMaps:
+        """F(x)."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = F.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return F.relu(self.downsample(x) + y)
+        return self.bn3(self.conv3(y))
+
+    def forward(self, x: Maps) -> NewMaps:
+        """The maps after the block."""
+        return F.relu(self.downsample(x) + self.branch(x))
 
 
 def projection(inputs: int, outputs: int, stride: int) -> nn.Module:

@@ -100,11 +100,9 @@ class GatedBasicBlock(BasicBlock):
         super().__init__(inputs, width, stride)
         self.se = SqueezeExcitation(width, config.squeezed(width))
 
-    def forward(self, x: Maps) -> NewMaps:
-        """The maps after the block."""
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return F.relu(self.downsample(x) + self.se(y))
+    def branch(self, x: Maps) -> NewMaps:
+        """F(x), gated."""
+        return self.se(super().branch(x))
 
 
 class GatedBottleneckBlock(BottleneckBlock):
@@ -115,12 +113,9 @@ class GatedBottleneckBlock(BottleneckBlock):
         outputs = width * self.expansion
         self.se = SqueezeExcitation(outputs, config.squeezed(outputs))
 
-    def forward(self, x: Maps) -> NewMaps:
-        """The maps after the block."""
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return F.relu(self.downsample(x) + self.se(y))
+    def branch(self, x: Maps) -> NewMaps:
+        """F(x), gated."""
+        return self.se(super().branch(x))
 
 
 class SEResNet(ResidualNet):

@@ -176,8 +176,11 @@ class LlamaBlock(nn.Module):
         return x + self.feed_forward(self.norm_feed_forward(x))
 
 
-class LlamaDecoder(nn.Module):
-    """Tokens in, scores of the next ones out; Mistral's too, with a window."""
+class LlamaDecoder(CausalLm):
+    """Tokens in, scores of the next ones out: Llama's, and with a window Mistral's."""
+
+    prefix = "model."
+    unused = (r".*\.rotary_emb\.inv_freq", r"lm_head\.weight")
 
     def __init__(self, config: LlamaConfig, *, window: int | None = None) -> None:
         """Make the layers.
@@ -187,7 +190,7 @@ class LlamaDecoder(nn.Module):
             window: tokens that a token sees in each layer, itself included; all if not given.
         """
         super().__init__()
-        self.config, self.window = config, window
+        self.sizes, self.window = config, window
         self.embed = nn.Embedding(config.vocab, config.width)
         self.blocks = nn.ModuleList(LlamaBlock(config, layer) for layer in range(config.depth))
         self.norm = RmsNorm(config.width, epsilon=config.epsilon)
@@ -207,8 +210,16 @@ class LlamaDecoder(nn.Module):
         cache: KeyValueCache | None = None,
         maps: bool = False,
     ) -> LanguageModelOutput:
-        """Scores of the next token at every position; arguments as `Llama.forward`'s."""
-        c, t, seen = self.config, input_ids.shape[1], len(cache) if cache is not None else 0
+        """Scores of the next token at every position.
+
+        Args:
+            input_ids: the sequence; with a cache, only what the cache has not seen.
+            attention_mask: 1 at the tokens that count, all those before among them.
+            position_ids: the place of each token; counted from the cache on if not given.
+            cache: extended in place.
+            maps: also give the attention weights of every layer.
+        """
+        c, t, seen = self.sizes, input_ids.shape[1], len(cache) if cache is not None else 0
         x = self.embed(input_ids)
         places: Tensor | None = position_ids
         if places is None:
@@ -227,46 +238,39 @@ class LlamaDecoder(nn.Module):
             logits=F.linear(self.norm(x), head.weight), maps=tuple(kept or ())
         )
 
-    def parts(self, stacked: Tensor, count: int) -> tuple[Tensor, ...]:
+    def layout(self) -> tuple[Row, ...]:
+        """Where each tensor stands."""
+        ours, theirs = "blocks.{}.", "model.layers.{}."
+        attention, inner = theirs + "self_attn.", theirs + "mlp."
+        qkv = (attention + "q_proj", attention + "k_proj", attention + "v_proj")
+        return (
+            Row("embed", "model.embed_tokens"),
+            Row(ours + "norm_attention", theirs + "input_layernorm"),
+            Row(ours + "attention.qkv", qkv),
+            Row(ours + "attention.out", attention + "o_proj"),
+            Row(ours + "norm_feed_forward", theirs + "post_attention_layernorm"),
+            Row(ours + "feed_forward.gate_up", (inner + "gate_proj", inner + "up_proj")),
+            Row(ours + "feed_forward.down", inner + "down_proj"),
+            Row("norm", "model.norm"),
+            Row("head", "lm_head"),
+        )
+
+    def parts(self, name: str, stacked: Tensor, count: int) -> tuple[Tensor, ...]:
         """Stacked maps taken apart: queries, keys and values, or gate and value."""
         if count != 3:
             return stacked.chunk(count)
-        c = self.config
+        c = self.sizes
         return stacked.split([heads * c.size for heads in (c.heads, c.key_heads, c.key_heads)])
 
 
-class Llama(CausalLm):
+class Llama(LlamaDecoder):
     """A causal language model."""
 
-    kind, architecture, prefix = "llama", "LlamaForCausalLM", "model."
-    unused = (r".*\.rotary_emb\.inv_freq", r"lm_head\.weight")
+    kind, architecture = "llama", "LlamaForCausalLM"
 
     def __init__(self, config: LlamaConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.decoder = LlamaDecoder(config)
-
-    def forward(
-        self,
-        input_ids: Tokens,
-        attention_mask: Seen | None = None,
-        *,
-        position_ids: Places | None = None,
-        cache: KeyValueCache | None = None,
-        maps: bool = False,
-    ) -> LanguageModelOutput:
-        """Scores of the next token at every position.
-
-        Args:
-            input_ids: the sequence; with a cache, only what the cache has not seen.
-            attention_mask: 1 at the tokens that count, the cache's among them.
-            position_ids: the place of each token; counted from the cache on if not given.
-            cache: extended in place.
-            maps: also give the attention weights of every layer.
-        """
-        return self.decoder(
-            input_ids, attention_mask, position_ids=position_ids, cache=cache, maps=maps
-        )
 
     @classmethod
     def read_config(cls, values: Mapping[str, Any]) -> LlamaConfig:
@@ -284,14 +288,6 @@ class Llama(CausalLm):
         return {
             **write_sizes(c), "attention_bias": c.attention_bias, "mlp_bias": c.feed_forward_bias
         }  # fmt: skip
-
-    def layout(self) -> tuple[Row, ...]:
-        """Where each tensor stands."""
-        return decoder_rows()
-
-    def parts(self, name: str, stacked: Tensor, count: int) -> tuple[Tensor, ...]:
-        """Stacked maps taken apart."""
-        return self.decoder.parts(stacked, count)
 
 
 def read_sizes(values: Mapping[str, Any]) -> LlamaConfig:
@@ -328,21 +324,3 @@ def write_sizes(c: LlamaConfig) -> dict[str, Any]:
         "tie_word_embeddings": c.tied, "rope_theta": c.rope.rope_theta,
         "rope_parameters": rope, **older,
     }  # fmt: skip
-
-
-def decoder_rows() -> tuple[Row, ...]:
-    """Where each tensor of the decoder stands."""
-    ours, theirs = "decoder.blocks.{}.", "model.layers.{}."
-    attention, inner = theirs + "self_attn.", theirs + "mlp."
-    qkv = (attention + "q_proj", attention + "k_proj", attention + "v_proj")
-    return (
-        Row("decoder.embed", "model.embed_tokens"),
-        Row(ours + "norm_attention", theirs + "input_layernorm"),
-        Row(ours + "attention.qkv", qkv),
-        Row(ours + "attention.out", attention + "o_proj"),
-        Row(ours + "norm_feed_forward", theirs + "post_attention_layernorm"),
-        Row(ours + "feed_forward.gate_up", (inner + "gate_proj", inner + "up_proj")),
-        Row(ours + "feed_forward.down", inner + "down_proj"),
-        Row("decoder.norm", "model.norm"),
-        Row("decoder.head", "lm_head"),
-    )

@@ -19,15 +19,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from orrery.catalog import System
-from orrery.inference.causal_lm import CausalLm
 from orrery.nn.key_value_cache import KeyValueCache
-from orrery.nn.outputs import LanguageModelOutput
-from orrery.nn.pretrained import Row, refuse_unsupported
+from orrery.nn.pretrained import refuse_unsupported
 from orrery.nn.rolling_cache import RollingCache
 from orrery.systems.language.llama import (
     LlamaConfig,
     LlamaDecoder,
-    decoder_rows,
     read_sizes,
     write_sizes,
 )
@@ -72,43 +69,19 @@ def mistral_7b() -> MistralConfig:
     return MistralConfig(decoder=decoder)
 
 
-class Mistral(CausalLm):
+class Mistral(LlamaDecoder):
     """A causal language model."""
 
-    kind, architecture, prefix = "mistral", "MistralForCausalLM", "model."
-    unused = (r".*\.rotary_emb\.inv_freq", r"lm_head\.weight")
+    kind, architecture = "mistral", "MistralForCausalLM"
 
     def __init__(self, config: MistralConfig) -> None:
-        super().__init__()
+        super().__init__(config.decoder, window=config.window)
         self.config = config
-        self.decoder = LlamaDecoder(config.decoder, window=config.window)
 
     def cache(self) -> KeyValueCache:
         """An empty cache that keeps no more than the window needs."""
         window = self.config.window
         return KeyValueCache() if window is None else RollingCache(window=window)
-
-    def forward(
-        self,
-        input_ids: Tokens,
-        attention_mask: Seen | None = None,
-        *,
-        position_ids: Places | None = None,
-        cache: KeyValueCache | None = None,
-        maps: bool = False,
-    ) -> LanguageModelOutput:
-        """Scores of the next token at every position.
-
-        Args:
-            input_ids: the sequence; with a cache, only what the cache has not seen.
-            attention_mask: 1 at the tokens that count, all those before among them.
-            position_ids: the place of each token; counted from the cache on if not given.
-            cache: extended in place.
-            maps: also give the attention weights of every layer.
-        """
-        return self.decoder(
-            input_ids, attention_mask, position_ids=position_ids, cache=cache, maps=maps
-        )
 
     @classmethod
     def read_config(cls, values: Mapping[str, Any]) -> MistralConfig:
@@ -128,11 +101,3 @@ class Mistral(CausalLm):
     def write_config(self) -> dict[str, Any]:
         """The published settings of this model."""
         return {**write_sizes(self.config.decoder), "sliding_window": self.config.window}
-
-    def layout(self) -> tuple[Row, ...]:
-        """Where each tensor stands."""
-        return decoder_rows()
-
-    def parts(self, name: str, stacked: Tensor, count: int) -> tuple[Tensor, ...]:
-        """Stacked maps taken apart."""
-        return self.decoder.parts(stacked, count)
