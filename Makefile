@@ -13,7 +13,7 @@ INSTALLED = $(VENV)/installed-$(shell pwd | cksum | cut -d ' ' -f 1)
 # of a tour or a test run would compile all of torch's again: seconds every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench studio clean
+.PHONY: demo test check mutants bench studio clean
 
 demo: $(INSTALLED)-core
 	$(RUN) -m orrery doctor
@@ -28,6 +28,9 @@ check: $(INSTALLED)-check
 	$(RUN) -m mypy
 	$(RUN) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 	$(RUN) -m codespell_lib src tests docs benchmarks README.md CONTRIBUTING.md CHANGELOG.md
+
+mutants: $(INSTALLED)-test
+	$(RUN) -m tests.mutants
 
 bench: $(INSTALLED)-bench
 	$(RUN) -m benchmarks

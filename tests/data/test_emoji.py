@@ -39,6 +39,16 @@ def test_no_picture_is_in_both_parts_or_twice_in_one(parts):
     assert len(set(pictures)) == len(pictures)
 
 
+def test_similar_pictures_are_in_one_part(parts):
+    train, test = (set(part.names) for part in parts)
+    women = [name for name in train | test if name.startswith("woman ")]
+    pairs = [(name, name.removeprefix("wo")) for name in women]
+    pairs = [pair for pair in pairs if pair[1] in train | test]
+    split = [pair for pair in pairs if len(train & set(pair)) == 1]
+    assert len(pairs) > 60
+    assert len(split) < 0.1 * len(pairs)  # at the borders of runs only
+
+
 def test_names_and_classes_belong_to_their_pictures(parts):
     known = {
         name: (emoji.CLASSES[label], image)

@@ -41,7 +41,7 @@ def steps_to_converge(condition, momentum):
         else Sgd([x], 2 / (condition + 1))
     )
     sizes = descend(optimiser, x, curvatures, int(12 * (root if momentum else condition)))
-    return next(i for i, size in enumerate(sizes) if size < 1e-6)
+    return next((i for i, size in enumerate(sizes) if size < 1e-6), math.inf)
 
 
 def test_momentum_needs_the_root_of_the_condition_number_instead_of_the_number():

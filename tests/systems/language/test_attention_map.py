@@ -87,4 +87,5 @@ def test_in_a_trained_model_the_token_that_is_copied_has_the_most_weight_and_the
     most = weight_of(model, tokens).argmax(dim=1)
     assert (most == 0).all()
     effect = effect_of(model, tokens, torch.arange(VOCAB))
+    assert effect.amax(dim=1).min() > 1  # nats; a tie of nothings would have its first at 0
     assert (effect.argmax(dim=1) == most).all()

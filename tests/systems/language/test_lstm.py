@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -105,6 +107,14 @@ def test_the_cell_of_1997_keeps_all_and_the_cell_of_2000_forgets():
         cell = normal(1, 1, 5)
         after = model(normal(1, 40, 3), LstmState(h=torch.zeros_like(cell), c=cell)).state.c
         torch.testing.assert_close(after, cell * 0.5**40 if forget else cell)
+
+
+@pytest.mark.parametrize("gate", [-50.0, -1.0, 0.0, 50.0])
+def test_the_forget_gate_says_how_much_of_the_cell_is_left(gate):
+    cell, shut = normal(3, 4), torch.full((3, 4), -50.0, dtype=torch.float64)
+    said = torch.cat([shut, torch.full_like(shut, gate), normal(3, 4, seed=2), shut], dim=1)
+    share = 1 / (1 + math.exp(-gate))
+    torch.testing.assert_close(lstm_cell(said, cell).c, share * cell)
 
 
 def test_pieces_and_rows_of_a_text_are_the_text():

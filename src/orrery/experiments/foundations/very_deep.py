@@ -73,11 +73,11 @@ class VeryDeepSettings(Settings):
     """Layers with weights of the shallower net: 6n + 2."""
     thousand: Annotated[int, Range(8, 2_000)] = 998
     """Layers with weights of the deep net: 6n + 2."""
-    steps: Annotated[int, Range(1, 1_000_000)] = 90
+    steps: Annotated[int, Range(1, 1_000_000)] = 110
     """Optimiser steps of each net."""
     images: Annotated[int, Range(16, 60_000)] = 512
     """Images to train on, and at most as many others to test on."""
-    batch: Annotated[int, Range(2, 4_096, "images")] = 16
+    batch: Annotated[int, Range(2, 4_096, "images")] = 32
     """Images in a batch."""
     width: Annotated[int, Range(1, 64, "channels")] = 4
     """Channels of the first stage."""

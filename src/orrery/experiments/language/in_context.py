@@ -96,7 +96,7 @@ class InContextSettings(Settings):
     """Attention heads in a block."""
     head_size: Annotated[int, Range(1, 128)] = 16
     """Of a head's keys."""
-    rate: Annotated[float, Range(1e-6, 1.0)] = 0.02
+    rate: Annotated[float, Range(1e-6, 1.0)] = 0.01
     """Highest learning rate."""
     tests: Annotated[int, Range(1, 100_000, "tasks")] = 4_000
     """New tasks on which errors are measured."""
