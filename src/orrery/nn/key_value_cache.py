@@ -30,3 +30,8 @@ class KeyValueCache:
         """Go on with these rows of the batch, in this order: what a beam search keeps."""
         self.keys = [k[rows] for k in self.keys]
         self.values = [v[rows] for v in self.values]
+
+    def cut(self, length: int) -> None:
+        """Forget all but the first `length` tokens."""
+        self.keys = [k[..., :length, :] for k in self.keys] if length else []
+        self.values = [v[..., :length, :] for v in self.values] if length else []

@@ -79,7 +79,7 @@ class BpeVocabulary:
     """What was learnt, or read from a file."""
 
     tokens: Mapping[int, bytes]
-    """By number; every single byte is among them."""
+    """By number; every single byte is among them, unless `drops`."""
     merges: Sequence[tuple[int, int, int]]
     """Left, right and what they become, in the order of their rank: the first comes first."""
     pattern: str = GPT2
@@ -89,10 +89,12 @@ class BpeVocabulary:
     """A word that is a token is taken whole, whatever the merges would make of it."""
     prefix_space: bool = False
     """A text that does not begin with a space is given one."""
+    drops: bool = False
+    """Bytes that have no token are left out of a text."""
 
     def __post_init__(self) -> None:
         missing = set(range(256)) - {t[0] for t in self.tokens.values() if len(t) == 1}
-        if missing:
+        if missing and not self.drops:
             raise ValueError(f"tokens must have every byte; {len(missing)} are missing")
         for left, right, whole in self.merges:
             if not {left, right, whole} <= self.tokens.keys():
@@ -150,7 +152,8 @@ class Bpe:
         """Merge the pair of the least rank, of equals the leftmost, until no pair is left."""
         if self.vocabulary.whole_words and word in self._numbers:
             return [self._numbers[word]]
-        numbers = [self._numbers[word[i : i + 1]] for i in range(len(word))]
+        letters = (word[i : i + 1] for i in range(len(word)))
+        numbers = [self._numbers[letter] for letter in letters if letter in self._numbers]
         while len(numbers) > 1:
             ranked = [
                 (*self._merges[pair], i)

@@ -164,10 +164,12 @@ def packed(data: Bytes, start: int, end: int) -> int:
 def encode_word(
     data: Bytes, start: int, end: int, out: Ids, spare: tuple[Ids, Ids], bytes_to: Ids, pairs: Pairs
 ) -> int:
-    """Write a word's tokens to `out`; returns how many."""
-    count = end - start
-    for i in range(count):
-        out[i] = bytes_to[data[start + i]]
+    """Write a word's tokens to `out`; returns how many. Bytes that have none are left out."""
+    count = 0
+    for i in range(start, end):
+        if bytes_to[data[i]] >= 0:
+            out[count] = bytes_to[data[i]]
+            count += 1
     if count > LONG:
         return merge_long(out, count, pairs)
     return merge_short(out, count, spare[0], spare[1], pairs)
@@ -218,7 +220,7 @@ class FastBpe:
     def __init__(self, vocabulary: BpeVocabulary) -> None:
         self.vocabulary = vocabulary
         self._plain = Bpe(vocabulary)
-        self._bytes = np.empty(256, dtype=np.int32)
+        self._bytes = np.full(256, -1, dtype=np.int32)
         for number, token in vocabulary.tokens.items():
             if len(token) == 1:
                 self._bytes[token[0]] = number

@@ -219,6 +219,20 @@ class LlamaDecoder(CausalLm):
             cache: extended in place.
             maps: also give the attention weights of every layer.
         """
+        kept: list[Tensor] | None = [] if maps else None
+        x = self.read(input_ids, attention_mask, position_ids, cache, kept)
+        head = self.embed if self.head is None else self.head
+        return LanguageModelOutput(logits=F.linear(x, head.weight), maps=tuple(kept or ()))
+
+    def read(
+        self,
+        input_ids: Tokens,
+        attention_mask: Seen | None = None,
+        position_ids: Places | None = None,
+        cache: KeyValueCache | None = None,
+        maps: list[Tensor] | None = None,
+    ) -> Stream:
+        """The normalised stream after the last block, from which tokens are scored."""
         c, t, seen = self.sizes, input_ids.shape[1], len(cache) if cache is not None else 0
         x = self.embed(input_ids)
         places: Tensor | None = position_ids
@@ -230,13 +244,9 @@ class LlamaDecoder(CausalLm):
         if attention_mask is not None:
             kept_before = cache.keys[0].shape[-2] if cache is not None and cache.keys else 0
             bias = padding_bias(attention_mask[:, -kept_before - t :], x)
-        kept: list[Tensor] | None = [] if maps else None
         for block in self.blocks:
-            x = block(x, turns, bias, self.window, cache, kept)
-        head = self.embed if self.head is None else self.head
-        return LanguageModelOutput(
-            logits=F.linear(self.norm(x), head.weight), maps=tuple(kept or ())
-        )
+            x = block(x, turns, bias, self.window, cache, maps)
+        return self.norm(x)
 
     def layout(self) -> tuple[Row, ...]:
         """Where each tensor stands."""

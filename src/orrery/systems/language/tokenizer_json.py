@@ -121,6 +121,7 @@ def _bpe(whole: Object, model: Object, specials: dict[str, int]) -> BpeVocabular
 def bpe_vocabulary(
     numbers: Mapping[str, int], merges: list[Any], specials: Mapping[str, int], *,
     pattern: str = GPT2, whole_words: bool = False, prefix_space: bool = False,
+    drops: bool = False,
 ) -> BpeVocabulary:  # fmt: skip
     """A vocabulary from tokens and merges in printable letters.
 
@@ -139,7 +140,7 @@ def bpe_vocabulary(
     return BpeVocabulary(
         tokens={n: bytes_of(token) for token, n in numbers.items() if token not in specials},
         merges=triples, pattern=pattern, specials=specials,
-        whole_words=whole_words, prefix_space=prefix_space,
+        whole_words=whole_words, prefix_space=prefix_space, drops=drops,
     )  # fmt: skip
 
 

@@ -1,0 +1,143 @@
+"""A real language model on the machine at hand: one file in, conversations out.
+
+The file (GGUF) holds weights in four bits, the tokeniser and the chat template. What was read
+stays in the cache, so that an answer costs its own tokens and those of the last question, however
+long the conversation has become.
+
+Source: GGUF version 3 and the chat template in the file; Ben Allal et al. 2025, SmolLM2,
+arXiv:2502.02737, for the model that comes with orrery.
+Differs from the paper: weights in four bits, as the package brings them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from orrery.catalog import System
+from orrery.errors import OrreryError
+from orrery.inference.chat_template import ChatTemplate, Message
+from orrery.inference.decoding import Decoding
+from orrery.inference.gguf import Gguf
+from orrery.inference.streaming import Pace, TextPieces, stream
+from orrery.nn.key_value_cache import KeyValueCache
+from orrery.systems.language.bpe_fast import FastBpe
+from orrery.systems.language.gguf_llama import read_vocabulary
+from orrery.systems.language.packed_llama import PackedLlama
+
+SYSTEM = System(
+    stem="local_llm", area="language", title="A language model on this machine", year=2023,
+    papers=("arXiv:2502.02737",), builds_on=("bpe_fast", "gguf_llama", "packed_llama"),
+    realises=("local-deployment",),
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Read:
+    """What the model has read: the tokens, and the cache that remembers them."""
+
+    tokens: list[int] = field(default_factory=list)
+    cache: KeyValueCache = field(default_factory=KeyValueCache)
+
+    def take(self, rows: Tensor) -> None:
+        """Go on with these rows."""
+        self.cache.take(rows)
+
+    def keep(self, tokens: Sequence[int]) -> int:
+        """Forget all but the beginning that is also `tokens`' beginning; its length.
+
+        At least one of `tokens` is left to be read, for its scores are wanted.
+        """
+        pairs = zip(self.tokens, tokens[:-1], strict=False)
+        common = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+        if common is None:
+            common = min(len(self.tokens), len(tokens) - 1)
+        self.tokens = self.tokens[:common]
+        self.cache.cut(common)
+        return common
+
+
+class LocalLlm:
+    """A model, its tokeniser and its template."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a file.
+
+        Raises:
+            OrreryError: it cannot be read or is not of a kind that is known.
+        """
+        file = Gguf(path)
+        self.name = file.setting("general.name", str, Path(path).stem)
+        self.model = PackedLlama(file)
+        self.tokenizer = FastBpe(read_vocabulary(file))
+        self.end = file.setting("tokenizer.ggml.eos_token_id", int)
+        source = file.settings.get("tokenizer.chat_template")
+        self.template = ChatTemplate(source) if isinstance(source, str) else None
+
+    @property
+    def context(self) -> int:
+        """Longest text, its answer included, that the model was made for."""
+        return self.model.config.context
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a conversation, up to where the answer begins.
+
+        Raises:
+            OrreryError: the file has no chat template, or it refuses the messages.
+        """
+        if self.template is None:
+            raise OrreryError(
+                f"{self.name} has no chat template; only plain text can be written on"
+            )
+        return self.tokenizer.encode(self.template.render(messages))
+
+    def write(
+        self,
+        prompt: Sequence[int],
+        *,
+        read: Read | None = None,
+        stops: Sequence[str] = (),
+        pace: Pace | None = None,
+        generator: torch.Generator | None = None,
+        **options: object,
+    ) -> Iterator[str]:
+        """The answer, piece by piece.
+
+        Args:
+            prompt: tokens.
+            read: what was read before; only what is new is read, and it is brought up to date.
+            stops: the answer ends before the first of these.
+            pace: filled with how long it took.
+            generator: the source of chance of `do_sample`.
+            options: of `Decoding`.
+
+        Raises:
+            OrreryError: the prompt leaves no room for an answer.
+            ValueError: an option is out of range.
+        """
+        how = Decoding(eos_token_id=self.end, **options)  # type: ignore[arg-type]
+        if len(prompt) + how.max_new_tokens > self.context:
+            raise OrreryError(
+                f"the text has {len(prompt)} tokens and the answer up to {how.max_new_tokens}; "
+                f"together at most {self.context} are allowed"
+            )
+        read = Read() if read is None else read
+        fresh = list(prompt[read.keep(prompt) :])
+        pieces = TextPieces(stops)
+        for token in stream(self._step, read, fresh, how, generator=generator, pace=pace):
+            data = b"" if token == self.end else self.tokenizer.vocabulary.bytes_of(token)
+            piece = pieces.push(data)
+            if piece:
+                yield piece
+            if pieces.stopped:
+                return
+        rest = pieces.push(b"", last=True)
+        if rest:
+            yield rest
+
+    def _step(self, fresh: Tensor, read: Read) -> Tensor:
+        scores = self.model(fresh, read.cache)
+        read.tokens += fresh[0].tolist()
+        return scores
