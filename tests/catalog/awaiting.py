@@ -6,7 +6,7 @@ Their record tests are expected to fail, strictly: a record that lands must be t
 import pytest
 
 AWAITING_RECORD = frozenset(
-    {"fashion_record", "in_context", "very_deep"}
+    {"fashion_record", "in_context", "layer_exchange", "local_deployment", "resnet_euler", "very_deep"}
 )  # fmt: skip
 
 

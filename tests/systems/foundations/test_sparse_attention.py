@@ -73,6 +73,14 @@ def test_its_cost_grows_as_n_root_n(pattern, n):
     )
 
 
+def test_a_hundred_thousand_tokens_are_ten_billion_scores():
+    """The plan's claim attention-100k, and what a stride leaves of it."""
+    n = 100_000
+    assert n**2 == 10**10
+    assert n**2 * torch.finfo(torch.float16).bits // 8 == 20 * 10**9  # bytes
+    assert round(scores(n, math.isqrt(n)) / 1e6) == 95
+
+
 def test_gradients_are_those_under_the_mask():
     leaves = [x.requires_grad_() for x in draw(11)]
     after = torch.randn(2, 2, 11, 4, dtype=torch.float64)
