@@ -8,6 +8,9 @@ from orrery.files import read_json
 from orrery.nn.pretrained import Pretrained
 
 MODELS = {
+    "AlbertForMaskedLM": "language.albert:AlbertMaskedLm",
+    "AlbertModel": "language.albert:Albert",
+    "BartForConditionalGeneration": "language.bart:Bart",
     "BertForMaskedLM": "language.bert:BertMaskedLm",
     "BertForSequenceClassification": "language.bert:BertClassifier",
     "BertModel": "language.bert:Bert",
@@ -15,6 +18,9 @@ MODELS = {
     "LlamaForCausalLM": "language.llama:Llama",
     "MistralForCausalLM": "language.mistral:Mistral",
     "OpenAIGPTLMHeadModel": "language.gpt1:Gpt1",
+    "RobertaForMaskedLM": "language.roberta:RobertaMaskedLm",
+    "RobertaModel": "language.roberta:Roberta",
+    "T5ForConditionalGeneration": "language.t5:T5",
 }
 """By the architecture that config.json names: our module and class."""
 

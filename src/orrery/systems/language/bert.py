@@ -12,8 +12,8 @@ Symbols: x the stream; the norms stand after each branch (post-norm).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -83,29 +83,69 @@ def bert_large() -> BertConfig:
     return BertConfig(depth=24, heads=16, width=1024, inner=4096)
 
 
-class BertEncoder(nn.Module):
-    """Embeddings of token, place and segment, summed and normalised; then the layers."""
+SETTINGS = {
+    "vocab": "vocab_size", "context": "max_position_embeddings", "segments": "type_vocab_size",
+    "depth": "num_hidden_layers", "heads": "num_attention_heads", "width": "hidden_size",
+    "inner": "intermediate_size", "activation": "hidden_act", "epsilon": "layer_norm_eps",
+    "dropout": "hidden_dropout_prob", "padding": "pad_token_id", "tied": "tie_word_embeddings",
+}  # fmt: skip
+"""Our sizes and their published names."""
 
-    def __init__(self, config: BertConfig) -> None:
+
+class Embedded(nn.Module):
+    """Embeddings of token, place and segment, summed and normalised: where an encoder begins."""
+
+    def __init__(self, config: BertConfig, width: int) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Embedding(config.vocab, config.width, padding_idx=config.padding)
-        self.place = nn.Embedding(config.context, config.width)
-        self.segment = nn.Embedding(config.segments, config.width)
-        self.norm = nn.LayerNorm(config.width, eps=config.epsilon)
+        self.embed = nn.Embedding(config.vocab, width, padding_idx=config.padding)
+        self.place = nn.Embedding(config.context, width)
+        self.segment = nn.Embedding(config.segments, width)
+        self.norm = nn.LayerNorm(width, eps=config.epsilon)
         self.drop = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(
-            PostNormBlock(
-                config.width, config.heads, config.inner, activation=config.activation,
-                epsilon=config.epsilon, dropout=config.dropout,
-            )
-            for _ in range(config.depth)
-        )  # fmt: skip
+
+    def block(self) -> PostNormBlock:
+        """A layer of the config's sizes."""
+        c = self.config
+        return PostNormBlock(
+            c.width, c.heads, c.inner, activation=c.activation, epsilon=c.epsilon, dropout=c.dropout
+        )
+
+    def initialise(self) -> None:
+        """Weights as the papers have them, once all layers are there."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
+
+    def places(self, input_ids: Tokens) -> Tensor:
+        """The vector of each place.
+
+        Raises:
+            ValueError: the texts are longer than the context.
+        """
+        t = input_ids.shape[1]
+        if t > self.config.context:
+            raise ValueError(
+                f"input_ids must be at most context={self.config.context} long, got {t}"
+            )
+        return self.place.weight[:t]
+
+    def embedded(self, input_ids: Tokens, token_type_ids: Tokens | None) -> Float[Tensor, "b t e"]:
+        """The vectors that go into the layers."""
+        places = self.places(input_ids)
+        kinds = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        return self.drop(self.norm(self.embed(input_ids) + places + self.segment(kinds)))
+
+
+class BertEncoder(Embedded):
+    """Embeddings, then the layers."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__(config, config.width)
+        self.layers = nn.ModuleList(self.block() for _ in range(config.depth))
+        self.initialise()
 
     def forward(
         self,
@@ -126,14 +166,7 @@ class BertEncoder(nn.Module):
         Raises:
             ValueError: the texts are longer than the context.
         """
-        t = input_ids.shape[1]
-        if t > self.config.context:
-            raise ValueError(
-                f"input_ids must be at most context={self.config.context} long, got {t}"
-            )
-        kinds = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-        x = self.embed(input_ids) + self.place.weight[:t] + self.segment(kinds)
-        x = self.drop(self.norm(x))
+        x = self.embedded(input_ids, token_type_ids)
         bias = None if attention_mask is None else padding_bias(attention_mask, x)
         for layer in self.layers:
             x = layer(x, bias, maps=maps)
@@ -141,16 +174,25 @@ class BertEncoder(nn.Module):
 
 
 class BertHeaded(Pretrained):
-    """What the three published forms share."""
+    """What the published forms share, RoBERTa's and ALBERT's too."""
 
     kind, prefix = "bert", "bert."
-    unused = (r".*position_ids", r"bert\.pooler\..*", r"cls\.seq_relationship\..*",
-              r"cls\.predictions\.(bias|decoder\..*)")  # fmt: skip
+    unused: ClassVar[tuple[str, ...]] = (
+        r".*position_ids", r"bert\.pooler\..*", r"cls\.seq_relationship\..*",
+        r"cls\.predictions\.(bias|decoder\..*)",
+    )  # fmt: skip
+    defaults: ClassVar[BertConfig] = BertConfig()
+    """Sizes where config.json is silent."""
+    encoder: Embedded
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = BertEncoder(config)
+        self.encoder = self.make_encoder(config)
+
+    def make_encoder(self, config: BertConfig) -> Embedded:
+        """The encoder of this kind of model."""
+        return BertEncoder(config)
 
     @classmethod
     def read_config(cls, values: Mapping[str, Any]) -> BertConfig:
@@ -160,61 +202,54 @@ class BertHeaded(Pretrained):
             ValueError: a setting asks for what this model does not do.
         """
         refuse_unsupported(values, {
-            "model_type": ("bert",), "position_embedding_type": ("absolute",),
+            "model_type": (cls.kind,), "position_embedding_type": ("absolute",),
             "is_decoder": (False,), "add_cross_attention": (False,),
         })  # fmt: skip
-        labels = values.get("id2label")
-        return BertConfig(
-            vocab=values.get("vocab_size", 30_522),
-            context=values.get("max_position_embeddings", 512),
-            segments=values.get("type_vocab_size", 2),
-            depth=values.get("num_hidden_layers", 12),
-            heads=values.get("num_attention_heads", 12),
-            width=values.get("hidden_size", 768),
-            inner=values.get("intermediate_size", 3072),
-            activation=values.get("hidden_act", "gelu"),
-            epsilon=values.get("layer_norm_eps", 1e-12),
-            dropout=values.get("hidden_dropout_prob", 0.1),
-            padding=values.get("pad_token_id", 0),
-            tied=values.get("tie_word_embeddings", True),
-            classes=len(labels) if labels else 2,
-        )
+        labels, given = values.get("id2label"), {}
+        for ours, theirs in SETTINGS.items():
+            if theirs in values:
+                given[ours] = values[theirs]
+        return replace(cls.defaults, **given, classes=len(labels) if labels else 2)
 
     def write_config(self) -> dict[str, Any]:
         """The published settings of this model."""
         c = self.config
         return {
-            "vocab_size": c.vocab, "max_position_embeddings": c.context,
-            "type_vocab_size": c.segments, "num_hidden_layers": c.depth,
-            "num_attention_heads": c.heads, "hidden_size": c.width, "intermediate_size": c.inner,
-            "hidden_act": c.activation, "layer_norm_eps": c.epsilon,
-            "hidden_dropout_prob": c.dropout, "attention_probs_dropout_prob": c.dropout,
-            "pad_token_id": c.padding, "tie_word_embeddings": c.tied,
+            **{theirs: getattr(c, ours) for ours, theirs in SETTINGS.items()},
+            "attention_probs_dropout_prob": c.dropout,
             "id2label": {str(i): f"LABEL_{i}" for i in range(c.classes)},
             "label2id": {f"LABEL_{i}": i for i in range(c.classes)},
-        }  # fmt: skip
+        }
 
     def layout(self) -> tuple[Row, ...]:
         """Where each tensor stands."""
-        layer = "bert.encoder.layer.{}."
+        model = self.prefix
+        layer = model + "encoder.layer.{}."
         asked = tuple(layer + f"attention.self.{name}" for name in ("query", "key", "value"))
         return (
-            Row("encoder.embed", "bert.embeddings.word_embeddings"),
-            Row("encoder.place", "bert.embeddings.position_embeddings"),
-            Row("encoder.segment", "bert.embeddings.token_type_embeddings"),
-            Row("encoder.norm", "bert.embeddings.LayerNorm"),
+            *self.embedding_rows(),
             Row("encoder.layers.{}.attention.qkv", asked),
             Row("encoder.layers.{}.attention.out", layer + "attention.output.dense"),
             Row("encoder.layers.{}.norm_attention", layer + "attention.output.LayerNorm"),
             Row("encoder.layers.{}.feed_forward.up", layer + "intermediate.dense"),
             Row("encoder.layers.{}.feed_forward.down", layer + "output.dense"),
             Row("encoder.layers.{}.norm_feed_forward", layer + "output.LayerNorm"),
-            Row("pool", "bert.pooler.dense"),
+            Row("pool", model + "pooler.dense"),
             Row("transform", "cls.predictions.transform.dense"),
             Row("norm", "cls.predictions.transform.LayerNorm"),
             Row("decoder", "cls.predictions.decoder"),
             Row("bias", "cls.predictions.bias"),
             Row("classify", "classifier"),
+        )
+
+    def embedding_rows(self) -> tuple[Row, ...]:
+        """Where the embeddings stand."""
+        at = self.prefix + "embeddings."
+        return (
+            Row("encoder.embed", at + "word_embeddings"),
+            Row("encoder.place", at + "position_embeddings"),
+            Row("encoder.segment", at + "token_type_embeddings"),
+            Row("encoder.norm", at + "LayerNorm"),
         )
 
 
@@ -250,9 +285,10 @@ class BertMaskedLm(BertHeaded):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         self.activation = ACTIVATIONS[config.activation]
-        self.transform = nn.Linear(config.width, config.width)
-        self.norm = nn.LayerNorm(config.width, eps=config.epsilon)
-        own = None if config.tied else nn.Linear(config.width, config.vocab)
+        scored = self.encoder.embed.embedding_dim
+        self.transform = nn.Linear(config.width, scored)
+        self.norm = nn.LayerNorm(scored, eps=config.epsilon)
+        own = None if config.tied else nn.Linear(scored, config.vocab)
         self.decoder = own  # with a bias of its own
         self.bias = nn.Parameter(torch.zeros(config.vocab)) if own is None else None
 

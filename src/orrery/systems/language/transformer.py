@@ -21,11 +21,10 @@ from orrery.catalog import System
 from orrery.inference.decoding import Decoding
 from orrery.inference.generation import SourceState, write
 from orrery.nn.attention import padding_bias
-from orrery.nn.feed_forward import FeedForward
 from orrery.nn.key_value_cache import KeyValueCache
-from orrery.nn.multi_head import Map, MultiHeadAttention
+from orrery.nn.multi_head import Map
 from orrery.nn.outputs import LanguageModelOutput
-from orrery.nn.post_norm import PostNormBlock
+from orrery.nn.post_norm import PostNormBlock, PostNormDecoderBlock
 from orrery.nn.sinusoidal import sinusoids
 
 SYSTEM = System(
@@ -37,7 +36,6 @@ Tokens = Int[Tensor, "b t"]
 SourceTokens = Int[Tensor, "b s"]
 Stream = Float[Tensor, "b t d"]
 Read = Float[Tensor, "b s d"]
-SourceBias = Float[Tensor, "b 1 1 s"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,37 +68,6 @@ class TransformerConfig:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
 
 
-class TransformerDecoderLayer(nn.Module):
-    """A `PostNormBlock`, but causal, and with attention to the source in between."""
-
-    def __init__(self, config: TransformerConfig, layer: int) -> None:
-        super().__init__()
-        self.layer = layer
-        self.attention = MultiHeadAttention(config.width, config.heads, dropout=config.dropout)
-        self.norm_attention = nn.LayerNorm(config.width)
-        self.across = MultiHeadAttention(config.width, config.heads, dropout=config.dropout)
-        self.norm_across = nn.LayerNorm(config.width)
-        self.feed_forward = FeedForward(config.width, config.inner)
-        self.norm_feed_forward = nn.LayerNorm(config.width)
-        self.drop = nn.Dropout(config.dropout)
-
-    def forward(
-        self,
-        x: Stream,
-        memory: Read,
-        bias: SourceBias | None,
-        own: KeyValueCache | None,
-        across: KeyValueCache | None,
-        maps: list[Map] | None,
-    ) -> Stream:
-        """The stream after this layer; `maps` takes the weights of the attention to the source."""
-        y = self.attention(x, causal=True, cache=own, layer=self.layer)
-        x = self.norm_attention(x + self.drop(y))
-        y = self.across(x, memory, bias=bias, cache=across, layer=self.layer, maps=maps)
-        x = self.norm_across(x + self.drop(y))
-        return self.norm_feed_forward(x + self.drop(self.feed_forward(x)))
-
-
 class Transformer(nn.Module):
     """Reads a source, writes a target; one table embeds both and scores the output."""
 
@@ -113,7 +80,10 @@ class Transformer(nn.Module):
             for _ in range(config.depth)
         )
         self.decoder = nn.ModuleList(
-            TransformerDecoderLayer(config, layer) for layer in range(config.depth)
+            PostNormDecoderBlock(
+                config.width, config.heads, config.inner, layer=layer, dropout=config.dropout
+            )
+            for layer in range(config.depth)
         )
         self.drop = nn.Dropout(config.dropout)
         nn.init.normal_(self.embed.weight, std=config.width**-0.5)
