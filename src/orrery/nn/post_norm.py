@@ -63,7 +63,7 @@ class PostNormBlock(nn.Module):
 
 
 class PostNormDecoderBlock(nn.Module):
-    """A `PostNormBlock`, but causal, and with attention to a source in between."""
+    """A `PostNormBlock` with attention to a source in between; causal unless told otherwise."""
 
     def __init__(
         self,
@@ -107,6 +107,7 @@ class PostNormDecoderBlock(nn.Module):
         maps: list[Map] | None = None,
         *,
         own_bias: Bias | None = None,
+        causal: bool = True,
     ) -> Stream:
         """The stream after this block.
 
@@ -118,8 +119,9 @@ class PostNormDecoderBlock(nn.Module):
             across: cache of the source.
             maps: takes the weights of the attention to the source.
             own_bias: added to the scores of the target.
+            causal: a token of the target sees those up to itself.
         """
-        y = self.attention(x, causal=True, bias=own_bias, cache=own, layer=self.layer)
+        y = self.attention(x, causal=causal, bias=own_bias, cache=own, layer=self.layer)
         x = self.norm_attention(x + self.drop(y))
         y = self.across(x, source, bias=bias, cache=across, layer=self.layer, maps=maps)
         x = self.norm_across(x + self.drop(y))
