@@ -50,6 +50,7 @@ def completions() -> tuple[list[str], dict[str, list[str]]]:
     return list(COMMANDS), {
         **dict.fromkeys(("run", "record", "tour"), stems),
         "show": [*stems, *(stem for stem in systems() if stem not in stems)],
+        "annotate": list(systems()),
         "data": ["list", "get", "verify", *CARDS],
         "completion": list(SHELLS),
     }

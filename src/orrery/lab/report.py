@@ -55,9 +55,9 @@ def run_context(run: Run, experiment: Runnable, in_language: Language) -> dict[s
     }  # fmt: skip
 
 
-def render(page: str, **context: Any) -> str:
-    """A page as HTML, with the style and words of the reader's language."""
-    chosen = language()
+def render(page: str, in_language: Language | None = None, **context: Any) -> str:
+    """A page as HTML, with the style and words of a language, or else of the reader's."""
+    chosen = in_language or language()
     style = Markup((PAGES / "style.css").read_text(encoding="utf8"))
     return (
         _templates().get_template(page)
