@@ -115,7 +115,7 @@ class Muon(Optimizer):
         steps = orthogonalise(stack.to(self.iterate_in or stack.dtype)).to(stack.dtype)
         rate = group["lr"] * 0.2 * max(y // split, x) ** 0.5  # entries of about Adam's size
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(params, list(steps.view(-1, y, x).unbind()), alpha=-rate)
+        torch._foreach_add_(params, list(steps.reshape(-1, y, x).unbind()), alpha=-rate)
 
 
 def hidden_matrices(model: nn.Module) -> tuple[list[dict[str, Any]], list[Tensor]]:
