@@ -30,9 +30,7 @@ def main(argv: list[str]) -> int:
     """Talk until the input ends; returns 0."""
     parser = Parser("chat", "Talk with a language model.", EXAMPLES)
     add_options(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print an object an answer"
-    )
+    parser.add_argument("--json", action="store_true", help="print an object an answer")
     chosen = parser.parse_args(argv)
     options = checked(chosen)
     with contextlib.suppress(ImportError):

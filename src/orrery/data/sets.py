@@ -1,6 +1,7 @@
 """Every data set there is."""
 
 from orrery.data import (
+    chinese_reviews,
     digits,
     efficientnet_lite0,
     emoji,
@@ -8,11 +9,14 @@ from orrery.data import (
     imagenet_classes,
     king_james,
     manifolds,
+    minilm,
     mnist,
+    movie_snippets,
     planar,
     python_stdlib,
     reina_valera,
     shakespeare,
+    smollm2,
     tang_poems,
     web_bible,
 )
@@ -20,6 +24,7 @@ from orrery.data import (
 CARDS = {
     module.CARD.name: module.CARD
     for module in (
+        chinese_reviews,
         digits,
         efficientnet_lite0,
         emoji,
@@ -27,11 +32,14 @@ CARDS = {
         imagenet_classes,
         king_james,
         manifolds,
+        minilm,
         mnist,
+        movie_snippets,
         planar,
         python_stdlib,
         reina_valera,
         shakespeare,
+        smollm2,
         tang_poems,
         web_bible,
     )

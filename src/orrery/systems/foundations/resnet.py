@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orrery.catalog import System
+from orrery.nn.small_maps import SmallMapConv
 
 SYSTEM = System(
     stem="resnet", area="foundations", title="ResNet (18, 34, 50, 101, 152)", year=2015,
@@ -88,9 +89,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
+        self.conv1 = SmallMapConv(inputs, width, 3, stride, padding=1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = SmallMapConv(width, width, 3, padding=1)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = projection(inputs, width, stride)
 
