@@ -81,7 +81,7 @@ def test_it_learns_to_tell_top_from_bottom(recipe):
             run.book.note(told_right(run.net, held_out, views=False))
     assert losses[0] > 1.5
     assert run.book.right[-1] == told_right(run.net, held_out, views=True) == 1.0
-    assert 0 < run.book.seconds[0] < run.book.seconds[-1] == run.book.spent
+    assert 0 < run.book.seconds[0] < run.book.seconds[-1] == run.book.spent_seconds
 
 
 def test_tricks_left_out_are_left_out():
@@ -97,7 +97,7 @@ def test_tricks_left_out_are_left_out():
 def test_the_time_to_a_level_is_that_of_the_first_pass_that_reaches_it():
     book = Logbook(3)
     for right in (0.5, 0.9, 0.8):
-        book.spent += 10.0
+        book.spent_seconds += 10.0
         book.note(right)
     assert book.reached(0.5, 0.85) == 10.0
     assert book.reached(0.9, 0.85) == 20.0

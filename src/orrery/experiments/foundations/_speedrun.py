@@ -119,7 +119,7 @@ class Speedrun:
         for optimiser in self.optimisers:
             scale_rates(optimiser, 1 - step / self.steps)
             optimiser.step()
-        self.book.spent += time.process_time() - start
+        self.book.spent_seconds += time.process_time() - start
         return loss.detach()
 
     def state(self) -> list[nn.Module | Optimizer]:

@@ -160,7 +160,7 @@ def record(settings: FashionRecordSettings, lab: Lab, train: Labelled, held_out:
     return measured | one_view | {
         "record/untrained": untrained,
         "record/one-view": float(book.right[-1]),
-        "record/seconds": float(book.spent),
+        "record/seconds": float(book.spent_seconds),
         **{f"record/to-{level}-seconds": found for level in LEVELS
            if (found := book.reached(level / 100, measured["record/right"])) is not None},
     }  # fmt: skip
