@@ -27,8 +27,8 @@ from orrery.data import fashion_mnist
 from orrery.data.labelled import Labelled
 from orrery.experiments.foundations._speedrun import (
     Data,
-    Recipe,
     Speedrun,
+    Tricks,
     as_pictures,
     scores,
     told_right,
@@ -190,7 +190,7 @@ def to_accuracy(bfloat16: bool) -> bool:
 
     theirs, their_steps, their_step = usual(data, PASSES["ResNet-18"])
     ours = Speedrun(
-        Recipe(), data, (32, 64, 128), epochs=PASSES["orrery"], batch=250, rng=rng
+        Tricks(), data, (32, 64, 128), epochs=PASSES["orrery"], batch=250, rng=rng
     )  # fmt: skip
     seconds = take_turns({
         "ResNet-18": (their_step, their_steps), "orrery": (ours.learn, ours.steps),

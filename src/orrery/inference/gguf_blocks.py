@@ -18,6 +18,7 @@ from torch import Tensor
 
 Blocks = UInt8[Tensor, "n b"]
 Numbers = Float[Tensor, "n _"]
+Groups = tuple[Tensor, Tensor, Tensor]  # q [n 32], scale [n 1], offset [n 1]: scale q + offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Format:
     bytes: int
     """Of a block."""
     unpack: Callable[[Tensor], Tensor]
+    groups: Callable[[Tensor], Groups] | None = None
+    """Where a block is one scale and one offset for 32 numbers of four bits: all three, unmixed."""
 
 
 def halves(blocks: Blocks, start: int) -> Numbers:
@@ -72,17 +75,15 @@ def q4_1(blocks: Blocks) -> Numbers:
     return halves(blocks, 0) * nibbles(blocks[:, 4:]) + halves(blocks, 2)
 
 
-def groups(name: str, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Of a format with 32 numbers of four bits a block: the numbers, scales and offsets.
+def groups_4_0(blocks: Blocks) -> Groups:
+    """Of Q4_0."""
+    scale = halves(blocks, 0)
+    return nibbles(blocks[:, 2:]), scale, -8 * scale
 
-    Numbers come as n x 32; w = scale q + offset. None for other formats.
-    """
-    if name == "Q4_1":
-        return nibbles(blocks[:, 4:]), halves(blocks, 0), halves(blocks, 2)
-    if name == "Q4_0":
-        scale = halves(blocks, 0)
-        return nibbles(blocks[:, 2:]), scale, -8 * scale
-    return None
+
+def groups_4_1(blocks: Blocks) -> Groups:
+    """Of Q4_1."""
+    return nibbles(blocks[:, 4:]), halves(blocks, 0), halves(blocks, 2)
 
 
 def scales_k(packed: Blocks) -> tuple[UInt8[Tensor, "n 8"], UInt8[Tensor, "n 8"]]:
@@ -121,8 +122,8 @@ def q6_k(blocks: Blocks) -> Numbers:
 FORMATS = {
     0: Format("F32", 1, 4, f32),
     1: Format("F16", 1, 2, f16),
-    2: Format("Q4_0", 32, 18, q4_0),
-    3: Format("Q4_1", 32, 20, q4_1),
+    2: Format("Q4_0", 32, 18, q4_0, groups_4_0),
+    3: Format("Q4_1", 32, 20, q4_1, groups_4_1),
     8: Format("Q8_0", 32, 34, q8_0),
     12: Format("Q4_K", 256, 144, q4_k),
     14: Format("Q6_K", 256, 210, q6_k),

@@ -3,7 +3,7 @@
 import codecs
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
@@ -61,8 +61,8 @@ class Pace:
     prompt_tokens: int = 0
     tokens: int = 0
     """Written; the one that ends the text counts."""
-    prefill_seconds: float = field(default=0.0)
-    decode_seconds: float = field(default=0.0)
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
 
     @property
     def prefill_rate(self) -> float:

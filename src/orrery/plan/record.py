@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 Verdict = Literal["holds", "fails", "undecided"]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """Frozen; an unknown field is an error; so is a NaN or an infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Judgement(_Strict):
+class Judgement(Strict):
     """One claim, finding or control, judged over the seeds of a run."""
 
     id: str | None = None
@@ -34,7 +34,7 @@ class Judgement(_Strict):
     """One sentence: why this verdict."""
 
 
-class Record(_Strict):
+class Record(Strict):
     """`records/<area>/<stem>.json`; written and read with the field `schema` first."""
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)

@@ -7,8 +7,8 @@ from orrery.data.labelled import Labelled
 from orrery.experiments.foundations._logbook import Logbook
 from orrery.experiments.foundations._speedrun import (
     PLAIN,
-    Recipe,
     Speedrun,
+    Tricks,
     as_pictures,
     told_right,
 )
@@ -44,13 +44,13 @@ def test_black_is_0_and_nothing_else_changes():
 
 
 def test_an_arm_lacks_one_trick():
-    assert without("recipe") == Recipe()
-    assert without("muon") == Recipe(muon=False)
-    assert len(ARMS) == 2 + len(Recipe.__dataclass_fields__)
+    assert without("recipe") == Tricks()
+    assert without("muon") == Tricks(muon=False)
+    assert len(ARMS) == 2 + len(Tricks.__dataclass_fields__)
 
 
 def test_a_pass_shows_every_picture_once_and_two_passes_both_faces():
-    run = runner(Recipe(shifts=False, whitening=False))
+    run = runner(Tricks(shifts=False, whitening=False))
     seen = [[run.examples(step)[0] for step in range(6 * e, 6 * e + 6)] for e in range(2)]
     first, second = (torch.cat(batches) for batches in seen)
     everything = pictures()[0].flatten(1).sum(1).sort().values
@@ -61,9 +61,9 @@ def test_a_pass_shows_every_picture_once_and_two_passes_both_faces():
 
 
 def test_shifts_move_by_a_pixel_at_most_and_black_comes_in():
-    run = runner(Recipe(flips=False))
+    run = runner(Tricks(flips=False))
     moved, labels = run.examples(0)
-    plain, _ = runner(Recipe(flips=False, shifts=False)).examples(0)
+    plain, _ = runner(Tricks(flips=False, shifts=False)).examples(0)
     assert len(labels) == 10
     for one, before in zip(moved, plain, strict=True):
         padded = nn.functional.pad(before, (1, 1, 1, 1))
@@ -71,7 +71,7 @@ def test_shifts_move_by_a_pixel_at_most_and_black_comes_in():
         assert (windows == one).flatten(1).all(1).any()
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), PLAIN])
+@pytest.mark.parametrize("recipe", [Tricks(), PLAIN])
 def test_it_learns_to_tell_top_from_bottom(recipe):
     run, held_out = runner(recipe), pictures(seed=1)
     losses = []
@@ -85,7 +85,7 @@ def test_it_learns_to_tell_top_from_bottom(recipe):
 
 
 def test_tricks_left_out_are_left_out():
-    whole, plain = runner(Recipe()), runner(PLAIN)
+    whole, plain = runner(Tricks()), runner(PLAIN)
     assert not whole.net.first.weight.requires_grad
     assert plain.net.first.weight.requires_grad
     assert [len(run.optimisers) for run in (whole, plain)] == [2, 1]

@@ -8,7 +8,7 @@ import torch
 
 from orrery.data.reviews import Reviews
 from orrery.experiments.language._fine_tuning import UsedPieces, stand_in
-from orrery.experiments.language._reviews import Corpus, Part, bag, probe
+from orrery.experiments.language._reviews import Part, ReviewParts, bag, probe
 from orrery.systems.language.bert import Bert
 from orrery.systems.language.text_classification import TextClassificationConfig, TextClassifier
 from tests.systems.language.published import spread
@@ -28,7 +28,7 @@ def reviews(count, seed):
 
 def corpus(counts=(60, 60)):
     parts = [reviews(120, seed) for seed in range(3)]
-    return Corpus.drawn(parts, 0.5, counts, np.random.default_rng(0))
+    return ReviewParts.drawn(parts, 0.5, counts, np.random.default_rng(0))
 
 
 def test_the_first_labels_are_among_the_more_and_both_parts_are_drawn():

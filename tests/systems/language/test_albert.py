@@ -3,9 +3,8 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.systems.language.published import spread, tokens
+from tests.systems.language.published import check_both_ways, check_fills_gaps, spread, tokens
 
-import orrery
 from orrery.systems.language.albert import (
     Albert,
     AlbertConfig,
@@ -43,21 +42,12 @@ def test_it_is_transformers_albert_both_ways(
         embedding_size=embedding, num_hidden_groups=min(groups, depth),
         inner_group_num=inner_layers, attn_implementation="eager",
     )).double())  # fmt: skip
-    theirs.save_pretrained(folder / "theirs")
-    ours, ids = orrery.load(folder / "theirs"), tokens()
+    ids = tokens()
     mask = torch.ones_like(ids)
     mask[0, 6:] = 0
-    given_ = (ids, mask, ids % segments)
-    expected = theirs(*given_, output_attentions=True)
-    output = ours(*given_)
-    ours.save_pretrained(folder / "ours")
-    again = getattr(transformers, name).from_pretrained(folder / "ours", dtype="float64")(*given_)
+    given_ = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids % segments}
     fields = ("last_hidden_state", "pooler_output") if name == "AlbertModel" else ("logits",)
-    for field in fields:
-        torch.testing.assert_close(getattr(output, field), getattr(expected, field))
-        torch.testing.assert_close(getattr(again, field), getattr(output, field))
-    for own, their in zip(ours(*given_, maps=True).maps, expected.attentions, strict=True):
-        torch.testing.assert_close(own, their, atol=1e-6, rtol=1e-6)
+    check_both_ways(theirs, folder, given_, fields, maps="attentions")
 
 
 @pytest.mark.parametrize(
@@ -94,19 +84,8 @@ def test_groups_share_the_depth_evenly():
 
 def test_it_learns_to_fill_the_gaps_of_one_batch():
     torch.manual_seed(0)
-    model = AlbertMaskedLm(AlbertConfig(**{**SIZES, "width": 24, "inner": 48, "embedding": 12}))
-    ids = tokens(4)
-    hidden = torch.rand(ids.shape, generator=torch.Generator().manual_seed(3)) < 0.3
-    corrupted, targets = ids.masked_fill(hidden, 12), ids.masked_fill(~hidden, -100)
-    optimiser, losses = torch.optim.Adam(model.parameters(), lr=0.01), []
-    for _ in range(150):
-        loss = model.loss(corrupted, targets)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[0] > 2.2
-    assert losses[-1] < 0.2
+    big = {**SIZES, "width": 24, "inner": 48, "embedding": 12}
+    check_fills_gaps(AlbertMaskedLm(AlbertConfig(**big)), tokens(4))
 
 
 @pytest.mark.parametrize(

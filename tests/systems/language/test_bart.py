@@ -3,7 +3,14 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.systems.language.published import spread, tokens
+from tests.systems.language.published import (
+    WAYS_TO_WRITE,
+    check_both_ways,
+    check_writes_the_same,
+    pair_of_texts,
+    spread,
+    tokens,
+)
 
 import orrery
 from orrery.errors import OrreryError
@@ -32,14 +39,6 @@ def theirs(**changes):
     return model
 
 
-def source():
-    """Two texts, the second padded behind, and what goes with them."""
-    ids = tokens(2, 9).clamp(min=3)
-    mask = torch.ones_like(ids)
-    mask[1, 6:] = 0
-    return ids, mask
-
-
 @pytest.mark.parity
 @settings(max_examples=20, deadline=None)
 @given(**ANY)
@@ -54,39 +53,14 @@ def test_it_is_transformers_bart_both_ways(
         encoder_ffn_dim=inner, decoder_ffn_dim=decoder_inner, scale_embedding=scaled,
         activation_function=activation,
     )  # fmt: skip
-    model.save_pretrained(folder / "theirs")
-    ours, (ids, mask) = orrery.load(folder / "theirs"), source()
-    target = tokens(2, 11)
-    own = torch.ones_like(target)
-    own[0, 8:] = 0
-    given_ = {
-        "input_ids": ids, "attention_mask": mask, "decoder_input_ids": target,
-        "decoder_attention_mask": own,
-    }  # fmt: skip
-    expected = model(**given_, output_attentions=True)
-    output = ours(**given_, maps=True)
-    ours.save_pretrained(folder / "ours")
-    kind = transformers.BartForConditionalGeneration
-    again = kind.from_pretrained(folder / "ours", dtype="float64")(**given_).logits
-    torch.testing.assert_close(output.logits, expected.logits)
-    torch.testing.assert_close(again, output.logits)
-    for mine, other in zip(output.maps, expected.cross_attentions, strict=True):
-        torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-6)
+    check_both_ways(model, folder, pair_of_texts(), ("logits",), maps="cross_attentions")
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"num_beams": 3}, {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True}],
-)
+@pytest.mark.parametrize("options", WAYS_TO_WRITE)
 def test_it_writes_what_transformers_writes(tmp_path, options):
-    model = theirs()
-    model.save_pretrained(tmp_path)
-    ids, mask = source()
     options = {"max_new_tokens": 10, "eos_token_id": 5, "pad_token_id": 1, **options}
-    expected = model.generate(ids, attention_mask=mask, do_sample=False, **options)
-    found = orrery.load(tmp_path).generate(ids, mask, **options)
-    assert torch.equal(found, expected)
+    check_writes_the_same(theirs(), tmp_path, options)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +73,7 @@ def test_it_has_the_published_number_of_parameters(preset, parameters):
 
 
 def test_the_encoder_sees_both_sides_and_the_decoder_what_was_written():
-    model, (ids, _) = spread(Bart(BartConfig(**SIZES)).double()), source()
+    model, ids = spread(Bart(BartConfig(**SIZES)).double()), tokens(2, 9)
     target = tokens(2, 6)
     before = model(ids, None, target).logits
     other = target.clone()

@@ -3,9 +3,8 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.systems.language.published import spread, tokens
+from tests.systems.language.published import check_both_ways, check_fills_gaps, spread, tokens
 
-import orrery
 from orrery.systems.language.bert import (
     Bert,
     BertClassifier,
@@ -48,22 +47,18 @@ def test_it_is_transformers_bert_both_ways(
         intermediate_size=inner, hidden_act=activation, tie_word_embeddings=tied,
         num_labels=classes, pad_token_id=pad, attn_implementation="eager",
     )).double())  # fmt: skip
-    theirs.save_pretrained(folder / "theirs")
-    ours, ids = orrery.load(folder / "theirs"), tokens()
+    ids = tokens()
     mask = torch.ones_like(ids)
     mask[0, 6:] = 0
-    given_ = (ids, mask, ids % segments)
-    expected = theirs(*given_, output_attentions=True)
-    output = ours(*given_)
-    ours.save_pretrained(folder / "ours")
-    again = getattr(transformers, name).from_pretrained(folder / "ours", dtype="float64")(*given_)
+    given_ = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids % segments}
     fields = ("last_hidden_state", "pooler_output") if name == "BertModel" else ("logits",)
-    for field in fields:
-        torch.testing.assert_close(getattr(output, field), getattr(expected, field))
-        torch.testing.assert_close(getattr(again, field), getattr(output, field))
-    if name != "BertForSequenceClassification":
-        for own, their in zip(ours(*given_, maps=True).maps, expected.attentions, strict=True):
-            torch.testing.assert_close(own, their, atol=1e-6, rtol=1e-6)
+    check_both_ways(
+        theirs,
+        folder,
+        given_,
+        fields,
+        maps="" if name == "BertForSequenceClassification" else "attentions",
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,19 +85,7 @@ def test_both_sides_are_seen_and_padding_is_not():
 
 def test_it_learns_to_fill_the_gaps_of_one_batch():
     torch.manual_seed(0)
-    model, ids = BertMaskedLm(BertConfig(**{**SIZES, "width": 24, "inner": 48})), tokens(4)
-    hidden = torch.rand(ids.shape, generator=torch.Generator().manual_seed(3)) < 0.3
-    corrupted, targets = ids.masked_fill(hidden, 12), ids.masked_fill(~hidden, -100)
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = []
-    for _ in range(100):
-        loss = model.loss(corrupted, targets)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[0] > 2.2
-    assert losses[-1] < 0.1
+    check_fills_gaps(BertMaskedLm(BertConfig(**{**SIZES, "width": 24, "inner": 48})), tokens(4))
 
 
 def test_the_classifier_has_a_score_for_each_class():

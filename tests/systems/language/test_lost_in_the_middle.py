@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orrery.systems.language.lost_in_the_middle import DIGITS, KEYS, Pairs, by_part, draw, found
+from orrery.systems.language.lost_in_the_middle import DIGITS, KEYS, FactList, by_part, draw, found
 
 
 def rng(seed=0):
@@ -83,4 +83,4 @@ def test_more_pairs_than_keys_are_refused(count):
 
 
 def test_the_question_ends_where_the_value_begins():
-    assert Pairs(("apple",), ("123",)).question(0).endswith('"apple": "')
+    assert FactList(("apple",), ("123",)).question(0).endswith('"apple": "')

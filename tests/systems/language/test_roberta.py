@@ -3,9 +3,8 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.systems.language.published import spread
+from tests.systems.language.published import check_both_ways, check_fills_gaps, spread
 
-import orrery
 from orrery.systems.language.roberta import (
     Roberta,
     RobertaConfig,
@@ -48,19 +47,11 @@ def test_it_is_transformers_roberta_both_ways(
         intermediate_size=inner, hidden_act=activation, tie_word_embeddings=tied,
         layer_norm_eps=epsilon, attn_implementation="eager",
     )).double())  # fmt: skip
-    theirs.save_pretrained(folder / "theirs")
-    ours, ids = orrery.load(folder / "theirs"), texts(pad)
-    given_ = (ids, (ids != pad).long(), ids % segments)
-    expected = theirs(*given_, output_attentions=True)
-    output = ours(*given_)
-    ours.save_pretrained(folder / "ours")
-    again = getattr(transformers, name).from_pretrained(folder / "ours", dtype="float64")(*given_)
+    ids = texts(pad)
+    mask = (ids != pad).long()
+    given_ = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids % segments}
     fields = ("last_hidden_state", "pooler_output") if name == "RobertaModel" else ("logits",)
-    for field in fields:
-        torch.testing.assert_close(getattr(output, field), getattr(expected, field))
-        torch.testing.assert_close(getattr(again, field), getattr(output, field))
-    for own, their in zip(ours(*given_, maps=True).maps, expected.attentions, strict=True):
-        torch.testing.assert_close(own, their, atol=1e-6, rtol=1e-6)
+    check_both_ways(theirs, folder, given_, fields, maps="attentions")
 
 
 @pytest.mark.parametrize(
@@ -83,19 +74,9 @@ def test_places_are_counted_over_what_is_no_padding():
 
 def test_it_learns_to_fill_the_gaps_of_one_batch():
     torch.manual_seed(0)
-    model = RobertaMaskedLm(RobertaConfig(**{**SIZES, "width": 24, "inner": 48}))
-    ids = texts(5)
-    hidden = torch.rand(ids.shape, generator=torch.Generator().manual_seed(3)) < 0.3
-    corrupted, targets = ids.masked_fill(hidden, 12), ids.masked_fill(~hidden, -100)
-    optimiser, losses = torch.optim.Adam(model.parameters(), lr=0.01), []
-    for _ in range(80):
-        loss = model.loss(corrupted, targets)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[0] > 2.2
-    assert losses[-1] < 0.1
+    check_fills_gaps(
+        RobertaMaskedLm(RobertaConfig(**{**SIZES, "width": 24, "inner": 48})), texts(5)
+    )
 
 
 @pytest.mark.parametrize("padding", [None, -1, 11, 13])

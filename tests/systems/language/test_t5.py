@@ -3,10 +3,15 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.systems.language.published import spread, tokens
+from tests.systems.language.published import (
+    WAYS_TO_WRITE,
+    check_both_ways,
+    check_writes_the_same,
+    pair_of_texts,
+    spread,
+)
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
-import orrery
 from orrery.systems.language.t5 import T5, RelativePlaces, T5Config, bucket, t5_base, t5_small
 
 SIZES = {
@@ -42,14 +47,6 @@ def theirs(**changes):
     return spread(transformers.T5ForConditionalGeneration(config).double())
 
 
-def source():
-    """Two texts, the second padded behind, and what goes with them."""
-    ids = tokens(2, 9).clamp(min=2)
-    mask = torch.ones_like(ids)
-    mask[1, 6:] = 0
-    return ids, mask
-
-
 @pytest.mark.parity
 @settings(max_examples=20, deadline=None)
 @given(**ANY)
@@ -64,37 +61,14 @@ def test_it_is_transformers_t5_both_ways(
         relative_attention_max_distance=farthest, feed_forward_proj=proj,
         layer_norm_epsilon=epsilon, tie_word_embeddings=scaled,
     )  # fmt: skip
-    model.save_pretrained(folder / "theirs")
-    ours, (ids, mask) = orrery.load(folder / "theirs"), source()
-    target = tokens(2, 11)
-    own = torch.ones_like(target)
-    own[0, 8:] = 0
-    given_ = {
-        "input_ids": ids, "attention_mask": mask, "decoder_input_ids": target,
-        "decoder_attention_mask": own,
-    }  # fmt: skip
-    expected = model(**given_).logits
-    output = ours(**given_).logits
-    ours.save_pretrained(folder / "ours")
-    kind = transformers.T5ForConditionalGeneration
-    again = kind.from_pretrained(folder / "ours", dtype="float64")(**given_).logits
-    torch.testing.assert_close(output, expected)
-    torch.testing.assert_close(again, output)
+    check_both_ways(model, folder, pair_of_texts(), ("logits",))
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"num_beams": 3}, {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True}],
-)
+@pytest.mark.parametrize("options", WAYS_TO_WRITE)
 def test_it_writes_what_transformers_writes(tmp_path, options):
-    model = theirs()
-    model.save_pretrained(tmp_path)
-    ids, mask = source()
     options = {"max_new_tokens": 12, "eos_token_id": 5, "pad_token_id": 0, **options}
-    expected = model.generate(ids, attention_mask=mask, do_sample=False, **options)
-    found = orrery.load(tmp_path).generate(ids, mask, **options)
-    assert torch.equal(found, expected)
+    check_writes_the_same(theirs(), tmp_path, options)
 
 
 @pytest.mark.parametrize(("preset", "parameters"), [(t5_small, 60_506_624), (t5_base, 222_903_552)])

@@ -38,7 +38,7 @@ LARGE = 1_000  # pictures judged at once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class Tricks:
     """Which tricks are used, by the name under which one is left out."""
 
     whitening: bool = True
@@ -49,7 +49,7 @@ class Recipe:
     shifts: bool = True
 
 
-PLAIN = Recipe(
+PLAIN = Tricks(
     whitening=False, muon=False, shortcuts=False, smoothing=False, flips=False, shifts=False
 )
 
@@ -65,7 +65,7 @@ class Speedrun:
     """A net, its optimisers and its way through the pictures."""
 
     def __init__(
-        self, recipe: Recipe, data: Data, widths: tuple[int, int, int], *,
+        self, recipe: Tricks, data: Data, widths: tuple[int, int, int], *,
         epochs: int, batch: int, rng: Rng,
     ) -> None:  # fmt: skip
         """Build the net and whiten it.
@@ -131,7 +131,7 @@ class Speedrun:
         return (step + 1) % self.per_epoch == 0
 
 
-def optimisers(net: CnnSpeedrun, recipe: Recipe) -> list[Optimizer]:
+def optimisers(net: CnnSpeedrun, recipe: Tricks) -> list[Optimizer]:
     """Muon for the filters of the blocks; SGD with momentum for the rest, or for all."""
     learnt = {name: p for name, p in net.named_parameters() if p.requires_grad}
     filters = [p for name, p in learnt.items() if p.ndim == 4 and name != "first.weight"]

@@ -21,8 +21,8 @@ from orrery.data.labelled import Labelled
 from orrery.experiments.foundations._speedrun import (
     PLAIN,
     Data,
-    Recipe,
     Speedrun,
+    Tricks,
     as_pictures,
     told_right,
 )
@@ -32,7 +32,7 @@ from orrery.lab.over_seeds import over_seeds
 
 LEVELS = (90, 92, 93, 94)  # per cent, to which the time is measured
 BUDGET = 2 * 600.0  # CPU seconds: ten minutes of two cores
-TRICKS = tuple(field.name for field in fields(Recipe))
+TRICKS = tuple(field.name for field in fields(Tricks))
 ARMS = ("recipe", *(f"no-{trick}" for trick in TRICKS), "plain")
 
 
@@ -122,13 +122,13 @@ def first(part: Labelled, count: int) -> Labelled:
     return Labelled(part.images[:count], part.labels[:count])
 
 
-def without(trick: str) -> Recipe:
+def without(trick: str) -> Tricks:
     """The recipe less one of its tricks, or whole."""
-    return replace(Recipe(), **{trick: False}) if trick in TRICKS else Recipe()
+    return replace(Tricks(), **{trick: False}) if trick in TRICKS else Tricks()
 
 
 def speedrun(
-    recipe: Recipe, data: Data, epochs: int, settings: FashionRecordSettings, lab: Lab
+    recipe: Tricks, data: Data, epochs: int, settings: FashionRecordSettings, lab: Lab
 ) -> Speedrun:
     """An untrained net, and what trains it."""
     widths = (settings.width, 2 * settings.width, 4 * settings.width)
@@ -147,7 +147,7 @@ def judged(arm: str, runner: Speedrun, held_out: Data, lab: Lab, *, views: bool)
 def record(settings: FashionRecordSettings, lab: Lab, train: Labelled, held_out: Data) -> Measured:
     """Learn all pictures, and judge the test pictures after each pass."""
     tricks = not lab.ablated("no_tricks")
-    recipe = Recipe() if tricks else PLAIN
+    recipe = Tricks() if tricks else PLAIN
     runner = speedrun(recipe, as_pictures(train, lab.device), settings.epochs, settings, lab)
     untrained = told_right(runner.net, held_out, views=False)
     for step in lab.steps("record", runner.steps, state=runner.state()):

@@ -94,7 +94,7 @@ class LayerExchangeSettings(Settings):
     """Values a token holds, in the rich task."""
     width: Annotated[int, Range(2, 4_096)] = 16
     """Of the deep net; even."""
-    steps: Annotated[int, Range(1, 1_000_000)] = 600
+    steps: Annotated[int, Range(1, 1_000_000)] = 900
     """Optimiser steps of each net."""
     batch: Annotated[int, Range(1, 65_536, "sequences")] = 64
     """Sequences in a batch; none comes twice."""

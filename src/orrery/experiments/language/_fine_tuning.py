@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from orrery.data import minilm
-from orrery.experiments.language._reviews import Corpus, Part
+from orrery.experiments.language._reviews import Part, ReviewParts
 from orrery.lab import Lab, Measured
 from orrery.systems.language.bert import Bert, BertConfig
 from orrery.systems.language.sentence_embedding import SentenceEncoder, SentenceReader
@@ -100,16 +100,16 @@ class UsedPieces:
 
 
 @dataclass(frozen=True)
-class Learner:
+class Arm:
     """An arm: a classifier and what it learns from."""
 
     pieces: UsedPieces
-    films: Corpus
+    films: ReviewParts
     model: TextClassifier
     name: str
 
 
-def learn(learner: Learner, lab: Lab, *, steps: int, batch: int, bfloat16: bool) -> Measured:
+def learn(learner: Arm, lab: Lab, *, steps: int, batch: int, bfloat16: bool) -> Measured:
     """Train an arm and test it."""
     model, pieces, part = learner.model, learner.pieces, learner.films.train
     optimiser, loss = torch.optim.AdamW(model.rates(), weight_decay=0.01), torch.zeros(())

@@ -37,7 +37,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class ReviewParts:
     """What is trained on, chosen by and tested on."""
 
     train: Part
@@ -47,7 +47,7 @@ class Corpus:
     @classmethod
     def drawn(
         cls, parts: Sequence[Reviews], least: float, counts: tuple[int, int], random: Generator
-    ) -> "Corpus":
+    ) -> "ReviewParts":
         """So many reviews to train on, and so many to choose by and to test on."""
         train, *others = parts
         first = Part.drawn(train, least, counts[0], random)
@@ -58,18 +58,18 @@ class Corpus:
         """All three."""
         return self.train, self.validation, self.test
 
-    def first(self, count: int) -> "Corpus":
+    def first(self, count: int) -> "ReviewParts":
         """With fewer to train on."""
         return replace(self, train=self.train.first(count))
 
-    def shuffled(self, random: Generator) -> "Corpus":
+    def shuffled(self, random: Generator) -> "ReviewParts":
         """With the labels to train on and to choose by dealt out anew."""
         parts = (self.train, self.validation)
         train, validation = (Part(p.texts, random.permutation(p.labels)) for p in parts)
         return replace(self, train=train, validation=validation)
 
 
-def bag(corpus: Corpus, *, characters: bool = False) -> float:
+def bag(corpus: ReviewParts, *, characters: bool = False) -> float:
     """Accuracy of a logistic regression on words, or characters, and pairs of neighbours."""
     kind = "char" if characters else "word"
     counter = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, analyzer=kind)
@@ -78,14 +78,14 @@ def bag(corpus: Corpus, *, characters: bool = False) -> float:
     return _logistic(corpus, (features, *others))
 
 
-def probe(corpus: Corpus, embeddings: Sequence[Float[Tensor, "n d"]]) -> float:
+def probe(corpus: ReviewParts, embeddings: Sequence[Float[Tensor, "n d"]]) -> float:
     """Accuracy of a logistic regression on the embeddings of the three parts."""
     count = len(corpus.train.texts)
     train, *others = (part.cpu().numpy() for part in embeddings)
     return _logistic(corpus, (train[:count], *others))
 
 
-def _logistic(corpus: Corpus, features: tuple) -> float:  # type: ignore[type-arg]
+def _logistic(corpus: ReviewParts, features: tuple) -> float:  # type: ignore[type-arg]
     """Accuracy in the test with the strength that is best in the validation."""
     train, validation, test = features
 

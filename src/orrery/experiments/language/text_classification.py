@@ -23,7 +23,7 @@ from pydantic import Field, field_validator
 
 from orrery.data import chinese_reviews, movie_snippets
 from orrery.experiments.language._fine_tuning import (
-    Learner,
+    Arm,
     UsedPieces,
     in_bfloat16,
     learn,
@@ -31,7 +31,7 @@ from orrery.experiments.language._fine_tuning import (
     stand_in,
     with_random_weights,
 )
-from orrery.experiments.language._reviews import Corpus, bag, probe
+from orrery.experiments.language._reviews import ReviewParts, bag, probe
 from orrery.experiments.language._text_classification_figures import accuracy_and_confusion
 from orrery.lab import Claim, Control, Finding, Lab, Measured, Range, Settings
 from orrery.systems.language.sentence_embedding import SentenceEncoder, SentenceReader
@@ -134,7 +134,9 @@ class TextClassificationSettings(Settings):
 def run(settings: TextClassificationSettings, lab: Lab) -> Measured:
     """Let every arm learn from the same labels, and test all on the same sentences."""
     s, most = settings, settings.labels[-1]
-    films = Corpus.drawn(movie_snippets.split(), s.least, (most, s.tests), lab.numpy_rng("films"))
+    films = ReviewParts.drawn(
+        movie_snippets.split(), s.least, (most, s.tests), lab.numpy_rng("films")
+    )
     torch.manual_seed(lab.rng("weights").initial_seed())
     encoder = published() if s.encoder == "minilm" else stand_in(films.train.texts)
     unlearnt = with_random_weights(encoder.to(lab.device))
@@ -155,13 +157,13 @@ def run(settings: TextClassificationSettings, lab: Lab) -> Measured:
     ]:
         torch.manual_seed(lab.rng("top").initial_seed())
         model = TextClassifier(pieces.cut(start.model), config).to(lab.device)
-        learner = Learner(pieces, films.first(count), model, f"{arm}/{count}")
+        learner = Arm(pieces, films.first(count), model, f"{arm}/{count}")
         measured |= lab.measure(learner.name, partial(trained, learner, batch=batch))
     return measured
 
 
 def plain(
-    films: Corpus, encoder: SentenceEncoder, settings: TextClassificationSettings, lab: Lab
+    films: ReviewParts, encoder: SentenceEncoder, settings: TextClassificationSettings, lab: Lab
 ) -> Measured:
     """What a bag of words and a probe make of ever more labels, and a probe of wrong ones."""
     with in_bfloat16(settings.bfloat16, lab.device):
@@ -179,7 +181,7 @@ def on_chinese(
 ) -> Measured:
     """The same two of Chinese reviews, and the share of pieces the encoder does not know."""
     counts = (settings.chinese, settings.chinese // 2)
-    corpus = Corpus.drawn(chinese_reviews.split(), 0.0, counts, lab.numpy_rng("chinese"))
+    corpus = ReviewParts.drawn(chinese_reviews.split(), 0.0, counts, lab.numpy_rng("chinese"))
     reader = SentenceReader(encoder.reader.tokenizer, settings.longest)
     unknown = reader.tokenizer.vocabulary.pieces[UNKNOWN]
     tokens = [token for text in corpus.test.texts for token in reader.numbers(text)[1:-1]]

@@ -10,7 +10,7 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from orrery.errors import OrreryError, UsageError
+from orrery.errors import UsageError
 from orrery.lab.report import PAGES, render
 from orrery.lab.walkthrough.thumbnail import thumbnail
 from orrery.lab.words import Language, words
@@ -47,22 +47,14 @@ def read_with_minilm(sentence: str) -> Reading:
         UsageError: the sentence is empty or too long.
     """
     from orrery.data.minilm import folder
-    from orrery.systems.language.bert import Bert
-    from orrery.systems.language.tokenizer_json import read_tokenizer
-    from orrery.systems.language.wordpiece import WordPiece, WordPieceVocabulary
+    from orrery.systems.language.sentence_embedding import SentenceEncoder
 
     _check(sentence.split())
-    place = folder()
-    vocabulary = read_tokenizer(place / "tokenizer.json")
-    if not isinstance(vocabulary, WordPieceVocabulary):
-        raise OrreryError(f"{place / 'tokenizer.json'} is refused: it is not WordPiece")
-    pieces = WordPiece(vocabulary).encode(sentence)
-    names = {number: piece for piece, number in vocabulary.pieces.items()}
-    start, end = vocabulary.pieces["[CLS]"], vocabulary.pieces["[SEP]"]
-    tokens = torch.tensor([[start, *pieces, end]])
+    encoder = SentenceEncoder.from_pretrained(folder())
+    names = {n: piece for piece, n in encoder.reader.tokenizer.vocabulary.pieces.items()}
+    tokens = torch.tensor([encoder.reader.numbers(sentence)])
     shown = _check([names[token] for token in tokens[0].tolist()])
-    model = Bert.from_pretrained(place).eval()
-    insides = look_inside(model, lambda: model(tokens))
+    insides = look_inside(encoder.model, lambda: encoder.model(tokens))
     return Reading(sentence=sentence, words=shown, insides=insides, model="minilm")
 
 

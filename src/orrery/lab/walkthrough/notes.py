@@ -10,21 +10,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from orrery.errors import OrreryError
 from orrery.lab.walkthrough.pieces import Piece
 from orrery.lab.words import Language
+from orrery.plan.record import Strict
 
 ANNOTATIONS = Path(__file__).parent / "annotations"
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LineNote(_Strict):
+class LineNote(Strict):
     """What some lines do, from the one that has the words `at`."""
 
     at: Text
@@ -32,7 +29,7 @@ class LineNote(_Strict):
     zh: Text
 
 
-class PieceNote(_Strict):
+class PieceNote(Strict):
     """What a piece is for, and notes on lines inside it."""
 
     piece: Text

@@ -79,7 +79,7 @@ class CnnSpeedrunConfig:
             raise ValueError(f"renewal must be above 0 and at most 1, got {self.renewal}")
 
 
-class SpeedrunBlock(nn.Module):
+class TwoConvBlock(nn.Module):
     """Two convolutions, the first of which may halve the picture."""
 
     def __init__(
@@ -130,9 +130,9 @@ class CnnSpeedrun(nn.Module):
         nn.init.zeros_(self.first.bias)  # type: ignore[arg-type]
         one, two, three = config.widths
         self.blocks = nn.Sequential(
-            SpeedrunBlock(inputs, one, config, halve=False),
-            SpeedrunBlock(one, two, config, halve=True),
-            SpeedrunBlock(two, three, config, halve=True),
+            TwoConvBlock(inputs, one, config, halve=False),
+            TwoConvBlock(one, two, config, halve=True),
+            TwoConvBlock(two, three, config, halve=True),
         )
         self.head = nn.Linear(three, config.classes, bias=False)
 

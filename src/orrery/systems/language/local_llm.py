@@ -11,6 +11,7 @@ Differs from the paper: weights in four bits, as the package brings them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -51,9 +52,7 @@ class Read:
         At least one of `tokens` is left to be read, for its scores are wanted.
         """
         pairs = zip(self.tokens, tokens[:-1], strict=False)
-        common = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-        if common is None:
-            common = min(len(self.tokens), len(tokens) - 1)
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         self.tokens = self.tokens[:common]
         self.cache.cut(common)
         return common

@@ -38,7 +38,7 @@ Read = Callable[[Tensor, KeyValueCache], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class FactList:
     """One context."""
 
     keys: tuple[str, ...]
@@ -55,7 +55,7 @@ class Pairs:
         return f'\nThe value of "{self.keys[place]}" in the JSON data is "{self.keys[place]}": "'
 
 
-def draw(count: int, generator: Generator) -> Pairs:
+def draw(count: int, generator: Generator) -> FactList:
     """So many pairs of different keys and different values.
 
     Raises:
@@ -65,11 +65,11 @@ def draw(count: int, generator: Generator) -> Pairs:
         raise ValueError(f"count must be in [1, {len(KEYS)}], got {count}")
     keys = torch.randperm(len(KEYS), generator=generator)[:count].tolist()
     values = torch.randperm(900, generator=generator)[:count] + 100
-    return Pairs(tuple(KEYS[i] for i in keys), tuple(str(int(value)) for value in values))
+    return FactList(tuple(KEYS[i] for i in keys), tuple(str(int(value)) for value in values))
 
 
 @torch.no_grad()
-def found(read: Read, encode: Callable[[str], Sequence[int]], pairs: Pairs) -> list[bool]:
+def found(read: Read, encode: Callable[[str], Sequence[int]], pairs: FactList) -> list[bool]:
     """Of each pair, in its order, whether the model gives its value when asked for it."""
     cache = KeyValueCache()
     read(torch.tensor([list(encode(pairs.context))]), cache)

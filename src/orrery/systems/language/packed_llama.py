@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from orrery.catalog import System
 from orrery.errors import OrreryError
 from orrery.inference.gguf import Gguf
-from orrery.inference.gguf_blocks import groups
+from orrery.inference.gguf_blocks import Groups
 from orrery.inference.packed_linear import HalfTable, PackedLinear
 from orrery.nn.key_value_cache import KeyValueCache
 from orrery.systems.language.gguf_llama import halves_of_pairs, read_config
@@ -27,8 +27,6 @@ SYSTEM = System(
     stem="packed_llama", area="language", title="Llama in four bits", year=2023,
     papers=("GGUF version 3",), builds_on=("gguf_llama", "llama"),
 )  # fmt: skip
-
-Groups = tuple[Tensor, Tensor, Tensor]  # numbers [n k], scales [n g], offsets [n g]
 
 
 class PackedLlama:
@@ -92,13 +90,11 @@ def four_bits(file: Gguf, config: LlamaConfig, at: str, name: str) -> Groups:
     """One map's numbers, scales and offsets, rows in the published order."""
     blocks = file.blocks(f"{at}{name}.weight")
     stored = file.tensors[f"{at}{name}.weight"]
-    taken = groups(stored.format.name, blocks)
-    if taken is None:
+    if stored.format.groups is None:
         raise OrreryError(
             f"{file.path}: {stored.name} must be Q4_0 or Q4_1, got {stored.format.name}"
         )
-    rows = stored.shape[0]
-    parts = [part.reshape(rows, -1) for part in taken]
+    parts = [part.reshape(stored.shape[0], -1) for part in stored.format.groups(blocks)]
     if name in ("attn_q", "attn_k"):
         heads = config.heads if name == "attn_q" else config.key_heads
         parts = [halves_of_pairs(part, heads, file) for part in parts]
