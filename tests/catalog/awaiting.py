@@ -8,7 +8,7 @@ import pytest
 AWAITING_RECORD = frozenset(
     {
         "fashion_record", "finetune_lora", "layer_exchange",
-        "local_deployment", "lost_in_the_middle", "text_classification",
+        "text_classification",
     }
 )  # fmt: skip
 
