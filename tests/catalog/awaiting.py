@@ -7,7 +7,7 @@ import pytest
 
 AWAITING_RECORD = frozenset(
     {
-        "fashion_record", "finetune_lora", "layer_exchange",
+        "fashion_record", "finetune_lora", 
         "text_classification",
     }
 )  # fmt: skip
