@@ -5,12 +5,7 @@ Their record tests are expected to fail, strictly: a record that lands must be t
 
 import pytest
 
-AWAITING_RECORD = frozenset(
-    {
-        "fashion_record", "finetune_lora", 
-        "text_classification",
-    }
-)  # fmt: skip
+AWAITING_RECORD = frozenset({"fashion_record", "finetune_lora", "text_classification"})
 
 
 def with_record(stems):
