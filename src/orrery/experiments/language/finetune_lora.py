@@ -89,9 +89,9 @@ class FinetuneLoraSettings(Settings):
     """Windows in a batch."""
     first_steps: Annotated[int, Range(1, 1_000_000)] = 500
     """Optimiser steps on the old text."""
-    steps: Annotated[int, Range(1, 1_000_000)] = 80
+    steps: Annotated[int, Range(1, 1_000_000)] = 60
     """Optimiser steps of each fine-tuning."""
-    windows: Annotated[int, Range(1, 10_000)] = 64
+    windows: Annotated[int, Range(1, 10_000)] = 32
     """Of each held-out text."""
     depth: Annotated[int, Range(1, 48)] = 4
     """Blocks of the decoder."""
