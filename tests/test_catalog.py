@@ -50,6 +50,20 @@ def test_an_experiment_is_found_with_what_it_judges(tmp_path):
     assert (found.area, found.stem, found.file) == ("foundations", "depth", DEPTH)
 
 
+def test_an_experiment_imports_what_its_parts_do(tmp_path):
+    folder = "src/orrery/experiments/foundations"
+    parts = {
+        f"{folder}/_task.py": "from orrery.experiments.foundations._rates import RATE\n",
+        f"{folder}/_rates.py": "import orrery.systems.foundations.optimisers\n",
+        f"{folder}/depth.py": EXPERIMENT.replace(
+            "from orrery.lab",
+            "from orrery.experiments.foundations._task import Task\nfrom orrery.lab",
+        ),
+    }
+    (found,) = catalog.experiments(build(tmp_path / "house", parts)).values()
+    assert "orrery.systems.foundations.optimisers" in found.imports
+
+
 def test_a_record_is_found(tmp_path):
     (found,) = catalog.records(build(tmp_path / "house")).values()
     assert (found.stem, found.file, found.verdicts) == ("depth", JSON, {"resnet-error": "fails"})

@@ -61,7 +61,7 @@ class ExperimentFile:
     controls: tuple[str, ...]
     ablations: tuple[str, ...]
     imports: tuple[str, ...]
-    """Dotted names it imports from orrery."""
+    """Dotted names it imports from orrery, also by its parts (`_name.py` beside it)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +121,8 @@ def experiments(package: Path = PACKAGE) -> dict[str, ExperimentFile]:
         _refuse_twice((one.stem, one.file) for one in found)
         return [asdict(one) for one in found]
 
-    rows = made_from(files, "experiments", package, read)
+    parts = _python_files(package / "experiments")
+    rows = made_from(parts, "experiments", package, read)
     return {row["stem"]: ExperimentFile(**_tuples(row)) for row in rows}
 
 
@@ -199,8 +200,19 @@ def read_experiment(file: Path, package: Path = PACKAGE) -> ExperimentFile:
         findings=tuple(judged["Finding"]),
         controls=tuple(judged["Control"]),
         ablations=tuple(literal(told["ABLATIONS"], file)),
-        imports=tuple(sorted(imported(tree, "orrery"))),
+        imports=tuple(sorted(_imports(tree, file.parent, package))),
     )
+
+
+def _imports(tree: ast.Module, folder: Path, package: Path) -> set[str]:
+    """What a file of an experiment imports, and what the parts beside it do that it imports."""
+    beside = ".".join(folder.relative_to(package.parent).parts)
+    found = imported(tree, "orrery")
+    for name in [name for name in found if name.startswith(f"{beside}._")]:
+        part = folder / f"{name.removeprefix(f'{beside}.')}.py"
+        if part.is_file():  # else it is something in a part
+            found |= _imports(parse(text_of(part), part), folder, package)
+    return found
 
 
 def read_record(file: Path, package: Path = PACKAGE) -> RecordFile:

@@ -39,6 +39,16 @@ def test_a_system_with_file_and_tests_works(tmp_path):
     assert {one.state for id_, one in states.items() if "res" not in id_} <= {"missing", "entry"}
 
 
+def test_an_experiment_also_runs_what_its_systems_build_on(tmp_path):
+    below = SYSTEM.replace('"resnet"', '"conv"', 1).replace(
+        '("resnet", "residual-connection")', '("alexnet",)'
+    )
+    built = SYSTEM.replace("builds_on=()", 'builds_on=("conv",)')
+    files = {"src/orrery/systems/foundations/conv.py": below, FILE: built}
+    states = system_states("en", build(tmp_path / "house", files))
+    assert [e.stem for e in states["alexnet"].experiments] == ["depth"]
+
+
 def test_without_tests_a_system_does_not_work(tmp_path):
     states = system_states("en", build(tmp_path / "house", TESTS))
     assert states["resnet"].state == "missing"

@@ -71,8 +71,8 @@ def system_states(language: Language = "en", package: Path = PACKAGE) -> dict[st
         realised.update(dict.fromkeys(file.system.realises, file))
     users: dict[str, list[ExperimentFile]] = defaultdict(list)
     for experiment in catalog.experiments(package).values():
-        for name in experiment.imports:
-            users[name].append(experiment)
+        for module in _run_by(experiment, files):
+            users[module].append(experiment)
     records = catalog.records(package)
     installed = catalog.checkout(package) is None
 
@@ -88,6 +88,18 @@ def system_states(language: Language = "en", package: Path = PACKAGE) -> dict[st
         )
 
     return {id_: state_of(planned) for id_, planned in plan.systems.items()}
+
+
+def _run_by(experiment: ExperimentFile, files: dict[str, SystemFile]) -> set[str]:
+    """Modules of the systems that an experiment imports, and of those that these build on."""
+    by_module = {file.module: file for file in files.values()}
+    found, left = set[str](), [name for name in experiment.imports if name in by_module]
+    while left:
+        module = left.pop()
+        if module not in found:
+            found.add(module)
+            left += [files[stem].module for stem in by_module[module].system.builds_on]
+    return found
 
 
 @cache
