@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -41,6 +42,16 @@ def test_each_device_holds_half_of_the_papers_net():
     assert parameters(tower) * 2 == 60_965_224
     maps = [m.out_channels for m in tower.features if isinstance(m, torch.nn.Conv2d)]
     assert maps == [48, 128, 192, 192, 128]  # figure 2
+
+
+def test_towers_bend_and_pool_as_the_whole_net_does():
+    config = dataclasses.replace(CONFIG, activation="tanh", fields=2)
+    net = shake(AlexNet(config))
+    towers = [Tower(config).double() for _ in range(2)]
+    for which, tower in enumerate(towers):
+        tower.load_state_dict(share_of(net.state_dict(), which))
+    images = torch.randn(2, 3, 70, 64, dtype=torch.float64)
+    torch.testing.assert_close(side_by_side(towers, images), net(images))
 
 
 def test_two_devices_are_the_grouped_net():

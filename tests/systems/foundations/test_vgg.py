@@ -8,7 +8,7 @@ from torch import nn
 from orrery.systems.foundations.vgg import (
     Vgg,
     VggConfig,
-    three_by_three,
+    in_a_row,
     vgg11,
     vgg13,
     vgg16,
@@ -37,6 +37,8 @@ normed = pytest.mark.parametrize("normed", [False, True])
     [
         {"convolutions": (1, 1, 0, 1, 1)},
         {"width": 0},
+        {"kernel": 4},
+        {"fields": 0},
         {"hidden": 0},
         {"channels": 0},
         {"classes": 0},
@@ -122,9 +124,9 @@ def test_logits_equal_a_chain_of_functions(normed):
     torch.testing.assert_close(model(images), x)
 
 
-@pytest.mark.parametrize(("count", "field"), [(1, 3), (2, 5), (3, 7)])
-def test_so_many_three_by_threes_see_one_larger_field(count, field):
-    stack = nn.Sequential(*three_by_three(1, 2, count, batch_norm=False)).double()
+@pytest.mark.parametrize(("count", "kernel", "field"), [(1, 3, 3), (2, 3, 5), (3, 3, 7), (1, 5, 5)])
+def test_so_many_three_by_threes_see_one_larger_field(count, kernel, field):
+    stack = nn.Sequential(*in_a_row(1, 2, count, False, kernel)).double()
     for parameter in stack.parameters():
         nn.init.uniform_(parameter, 0.1, 1.0)  # no path is cut by a relu
     image = torch.zeros(1, 1, 15, 15, dtype=torch.float64, requires_grad=True)
@@ -144,10 +146,18 @@ def test_two_are_one_five_by_five_where_they_are_linear():
     torch.testing.assert_close(F.conv2d(F.conv2d(x, first), second), F.conv2d(x, five))
 
 
+def test_large_kernels_and_few_fields_are_an_option():
+    model = Vgg(VggConfig(convolutions=(1,) * 5, kernel=5, width=2, hidden=8, classes=4, fields=2))
+    convolutions = [m for m in model.features if isinstance(m, nn.Conv2d)]
+    assert [m.kernel_size for m in convolutions] == [(5, 5)] * 5
+    assert model.classifier[0].in_features == 4 * 16
+    assert model(torch.randn(2, 3, 32, 40)).shape == (2, 4)
+
+
 def test_the_weights_of_small_kernels_are_fewer():
     c = 8
     weights = [
-        sum(p.numel() for p in nn.Sequential(*three_by_three(c, c, n, False)).parameters()
+        sum(p.numel() for p in nn.Sequential(*in_a_row(c, c, n, False)).parameters()
             if p.ndim == 4)
         for n in (2, 3)
     ]  # fmt: skip

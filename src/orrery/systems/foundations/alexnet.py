@@ -18,6 +18,7 @@ Symbols: a an activation, n neighbouring maps, k, alpha, beta the constants of s
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,9 @@ Maps = Float[Tensor, "b channels rows columns"]
 Logits = Float[Tensor, "b classes"]
 
 
+BENDS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlexNetConfig:
     """Widths, and which of the paper's ingredients are in."""
@@ -49,14 +53,18 @@ class AlexNetConfig:
     """Normalise the first two layers across neighbouring maps (section 3.3)."""
     pool: int = 3
     """Side of a pooling window; the stride is 2, so that windows of 3 overlap (section 3.4)."""
+    fields: int = 6
+    """Side of what the dense layers see of each map."""
     hidden: int = 4096
     """Units of the two hidden dense layers."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """What bends: tanh is what the paper compares with (section 3.1)."""
     dropout: float = 0.5
     channels: int = 3
     classes: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("groups", "hidden", "channels", "classes"):
+        for name in ("groups", "fields", "hidden", "channels", "classes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if min(self.widths) < 1 or any(width % self.groups for width in self.widths):
@@ -65,6 +73,8 @@ class AlexNetConfig:
             )
         if self.pool not in (2, 3):
             raise ValueError(f"pool must be 2 or 3, got {self.pool}")
+        if self.activation not in BENDS:
+            raise ValueError(f"activation must be one of {list(BENDS)}, got {self.activation!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 
@@ -110,37 +120,39 @@ class AlexNet(nn.Module):
         super().__init__()
         self.config = config
         self.features = nn.Sequential(*convolutions(config))
+        bend = BENDS[config.activation]
         self.classifier = nn.Sequential(
             nn.Dropout(config.dropout),
-            nn.Linear(36 * config.widths[-1], config.hidden),
-            nn.ReLU(),
+            nn.Linear(config.fields**2 * config.widths[-1], config.hidden),
+            bend(),
             nn.Dropout(config.dropout),
             nn.Linear(config.hidden, config.hidden),
-            nn.ReLU(),
+            bend(),
             nn.Linear(config.hidden, config.classes),
         )
 
     def forward(self, images: Images) -> Logits:
         """A score for each class."""
-        return self.classifier(F.adaptive_avg_pool2d(self.features(images), 6).flatten(1))
+        maps = F.adaptive_avg_pool2d(self.features(images), self.config.fields)
+        return self.classifier(maps.flatten(1))
 
 
 def convolutions(config: AlexNetConfig) -> list[nn.Module]:
     """Five convolutions, each rectified; pooling after the first, second and fifth."""
     one, two, three, four, five = config.widths
-    groups = config.groups
+    groups, bend = config.groups, BENDS[config.activation]
 
     def pool() -> nn.Module:
         return nn.MaxPool2d(config.pool, stride=2)
 
     def rectify() -> nn.Module:
-        relu = nn.ReLU()
-        return nn.Sequential(relu, ResponseNorm(groups)) if config.response_norm else relu
+        bent = bend()
+        return nn.Sequential(bent, ResponseNorm(groups)) if config.response_norm else bent
 
     return [
         nn.Conv2d(config.channels, one, 11, stride=4, padding=2), rectify(), pool(),
         nn.Conv2d(one, two, 5, padding=2, groups=groups), rectify(), pool(),
-        nn.Conv2d(two, three, 3, padding=1), nn.ReLU(),  # the one that sees both halves
-        nn.Conv2d(three, four, 3, padding=1, groups=groups), nn.ReLU(),
-        nn.Conv2d(four, five, 3, padding=1, groups=groups), nn.ReLU(), pool(),
+        nn.Conv2d(two, three, 3, padding=1), bend(),  # the one that sees both halves
+        nn.Conv2d(three, four, 3, padding=1, groups=groups), bend(),
+        nn.Conv2d(four, five, 3, padding=1, groups=groups), bend(), pool(),
     ]  # fmt: skip

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from orrery.catalog import System
-from orrery.systems.foundations.alexnet import AlexNetConfig, ResponseNorm, convolutions
+from orrery.systems.foundations.alexnet import BENDS, AlexNetConfig, ResponseNorm, convolutions
 
 SYSTEM = System(
     stem="model_parallel", area="foundations", title="AlexNet on two devices", year=2012,
@@ -53,17 +53,19 @@ class Tower(nn.Module):
                 f"and classes={config.classes}"
             )
         self.features = nn.Sequential(*_shares(convolutions(config), towers))
-        inputs, hidden = 36 * config.widths[-1], config.hidden
+        self.fields = config.fields
+        inputs, hidden = config.fields**2 * config.widths[-1], config.hidden
+        bend = BENDS[config.activation]
         self.classifier = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(inputs, hidden // towers), nn.ReLU(),
-            nn.Dropout(config.dropout), nn.Linear(hidden, hidden // towers), nn.ReLU(),
+            nn.Dropout(config.dropout), nn.Linear(inputs, hidden // towers), bend(),
+            nn.Dropout(config.dropout), nn.Linear(hidden, hidden // towers), bend(),
             nn.Linear(hidden, config.classes // towers),
         )  # fmt: skip
 
     def segments(self) -> tuple[nn.Module, ...]:
         """The stretches between two cross-talks."""
         f, c = self.features, self.classifier
-        pool = nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten())
+        pool = nn.Sequential(nn.AdaptiveAvgPool2d(self.fields), nn.Flatten())
         return f[:FIRST_OF_ALL], nn.Sequential(f[FIRST_OF_ALL:], pool), c[:3], c[3:6], c[6:]
 
 
@@ -81,13 +83,13 @@ def _shares(layers: Sequence[nn.Module], towers: int) -> list[nn.Module]:
                 groups=1 if reads_all else layer.groups // towers,
             )  # fmt: skip
         elif isinstance(layer, nn.Sequential):
-            layer = nn.Sequential(nn.ReLU(), ResponseNorm(_groups(layer) // towers))
+            layer = nn.Sequential(layer[0], ResponseNorm(_groups(layer) // towers))
         shared.append(layer)
     return shared
 
 
 def _groups(layer: nn.Sequential) -> int:
-    """Groups of a response normalisation behind its relu."""
+    """Groups of a response normalisation behind what bends."""
     norm = layer[1]
     assert isinstance(norm, ResponseNorm)
     return norm.groups

@@ -37,8 +37,12 @@ class VggConfig:
 
     convolutions: tuple[int, int, int, int, int] = (2, 2, 3, 3, 3)
     batch_norm: bool = False
+    kernel: int = 3
+    """Side of the kernels; 5 is what the paper compares with (section 4.1)."""
     width: int = 64
     """Channels of the first stage; each later one has twice as many, up to eight times."""
+    fields: int = 7
+    """Side of what the dense layers see of each map."""
     hidden: int = 4096
     """Units of the two hidden dense layers."""
     dropout: float = 0.5
@@ -48,9 +52,11 @@ class VggConfig:
     def __post_init__(self) -> None:
         if min(self.convolutions) < 1:
             raise ValueError(f"convolutions must be at least 1 in each stage: {self.convolutions}")
-        for name in ("width", "hidden", "channels", "classes"):
+        for name in ("width", "fields", "hidden", "channels", "classes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd and at least 1, got {self.kernel}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
 
@@ -88,12 +94,14 @@ class Vgg(nn.Module):
         layers: list[nn.Module] = []
         inputs = config.channels
         for stage, count in enumerate(config.convolutions):
-            layers += three_by_three(inputs, config.outputs(stage), count, config.batch_norm)
+            layers += in_a_row(
+                inputs, config.outputs(stage), count, config.batch_norm, config.kernel
+            )
             layers.append(nn.MaxPool2d(2))
             inputs = config.outputs(stage)
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
-            nn.Linear(49 * inputs, config.hidden),
+            nn.Linear(config.fields**2 * inputs, config.hidden),
             nn.ReLU(),
             nn.Dropout(config.dropout),
             nn.Linear(config.hidden, config.hidden),
@@ -105,14 +113,18 @@ class Vgg(nn.Module):
 
     def forward(self, images: Images) -> Logits:
         """A score for each class."""
-        return self.classifier(F.adaptive_avg_pool2d(self.features(images), 7).flatten(1))
+        maps = F.adaptive_avg_pool2d(self.features(images), self.config.fields)
+        return self.classifier(maps.flatten(1))
 
 
-def three_by_three(inputs: int, outputs: int, count: int, batch_norm: bool) -> list[nn.Module]:
-    """So many 3x3 convolutions in a row, each rectified: a field of 2 count + 1 pixels."""
+def in_a_row(
+    inputs: int, outputs: int, count: int, batch_norm: bool, kernel: int = 3
+) -> list[nn.Module]:
+    """So many convolutions in a row, each rectified: a field of (kernel - 1) count + 1 pixels."""
     layers: list[nn.Module] = []
     for index in range(count):
-        layers.append(nn.Conv2d(outputs if index else inputs, outputs, 3, padding=1))
+        before = outputs if index else inputs
+        layers.append(nn.Conv2d(before, outputs, kernel, padding=kernel // 2))
         if batch_norm:
             layers.append(nn.BatchNorm2d(outputs))
         layers.append(nn.ReLU())

@@ -303,12 +303,14 @@ class BertMaskedLm(BertHeaded):
         """Scores of what stands at each place; arguments as of `BertEncoder`."""
         kept: list[Map] | None = [] if maps else None
         x = self.encoder(input_ids, attention_mask, token_type_ids, maps=kept)
-        x = self.norm(self.activation(self.transform(x)))
+        return LanguageModelOutput(logits=self.score(x), maps=tuple(kept or ()))
+
+    def score(self, states: Stream) -> Float[Tensor, "b t v"]:
+        """Scores of what stands at each place, from the encoder's vectors."""
+        x = self.norm(self.activation(self.transform(states)))
         if self.decoder is None:
-            logits = F.linear(x, self.encoder.embed.weight, self.bias)
-        else:
-            logits = self.decoder(x)
-        return LanguageModelOutput(logits=logits, maps=tuple(kept or ()))
+            return F.linear(x, self.encoder.embed.weight, self.bias)
+        return self.decoder(x)
 
     def loss(self, corrupted: Tokens, targets: Tokens) -> Float[Tensor, ""]:
         """Mean cross-entropy, in nats, of the tokens at which `targets` is not -100."""
