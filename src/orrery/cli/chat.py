@@ -57,9 +57,8 @@ class Talk:
     ) -> None:
         import torch
 
-        from orrery.systems.language.local_llm import Read
-
-        self.model, self.options, self.read, self.as_json = model, options, Read(), as_json
+        self.model, self.options, self.as_json = model, options, as_json
+        self.read = model.nothing_read()
         self.generator = torch.Generator().manual_seed(seed)
         self.messages: list[dict[str, str]] = []
         self.system = ""

@@ -10,7 +10,7 @@ from tests.inference.tiny_gguf import tiny_llama, write_gguf
 from orrery.cli.main import guarded
 from orrery.errors import OrreryError
 from orrery.inference.streaming import Pace
-from orrery.systems.language.local_llm import LocalLlm, Read
+from orrery.systems.language.local_llm import LocalLlm
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def model(path):
 def test_a_conversation_is_read_once(model):
     """The second prompt begins with the first and its answer: only the rest is read."""
     said = [{"role": "user", "content": "the one"}]
-    read, pace = Read(), Pace()
+    read, pace = model.nothing_read(), Pace()
     first = model.prompt(said)
     answer = "".join(model.write(first, read=read, pace=pace, max_new_tokens=9))
     assert pace.prompt_tokens == len(first)
@@ -41,7 +41,7 @@ def test_a_conversation_is_read_once(model):
 
 
 def test_asked_again_at_least_one_token_is_read(model):
-    read, pace = Read(), Pace()
+    read, pace = model.nothing_read(), Pace()
     prompt = model.tokenizer.encode("the end of the")
     first = "".join(model.write(prompt, read=read, max_new_tokens=5))
     again = "".join(model.write(prompt, read=read, pace=pace, max_new_tokens=5))

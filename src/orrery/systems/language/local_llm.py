@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,15 +23,19 @@ from orrery.errors import OrreryError
 from orrery.inference.chat_template import ChatTemplate, Message
 from orrery.inference.decoding import Decoding
 from orrery.inference.gguf import Gguf
+from orrery.inference.step import PlaceCache
 from orrery.inference.streaming import Pace, TextPieces, stream
 from orrery.nn.key_value_cache import KeyValueCache
+from orrery.systems.language import compiled_llama
 from orrery.systems.language.bpe_fast import FastBpe
+from orrery.systems.language.compiled_llama import CompiledLlama
 from orrery.systems.language.gguf_llama import read_vocabulary
 from orrery.systems.language.packed_llama import PackedLlama
 
 SYSTEM = System(
     stem="local_llm", area="language", title="A language model on this machine", year=2023,
-    papers=("arXiv:2502.02737",), builds_on=("bpe_fast", "gguf_llama", "packed_llama"),
+    papers=("arXiv:2502.02737",),
+    builds_on=("bpe_fast", "compiled_llama", "gguf_llama", "packed_llama"),
     realises=("local-deployment",),
 )  # fmt: skip
 
@@ -39,8 +44,8 @@ SYSTEM = System(
 class Read:
     """What the model has read: the tokens, and the cache that remembers them."""
 
+    cache: KeyValueCache | PlaceCache
     tokens: list[int] = field(default_factory=list)
-    cache: KeyValueCache = field(default_factory=KeyValueCache)
 
     def take(self, rows: Tensor) -> None:
         """Go on with these rows."""
@@ -69,7 +74,7 @@ class LocalLlm:
         """
         file = Gguf(path)
         self.name = file.setting("general.name", str, Path(path).stem)
-        self.model = PackedLlama(file)
+        self.model: Any = CompiledLlama(file) if compiled_llama.available() else PackedLlama(file)
         self.tokenizer = FastBpe(read_vocabulary(file))
         self.end = file.setting("tokenizer.ggml.eos_token_id", int)
         source = file.settings.get("tokenizer.chat_template")
@@ -79,6 +84,10 @@ class LocalLlm:
     def context(self) -> int:
         """Longest text, its answer included, that the model was made for."""
         return self.model.config.context
+
+    def nothing_read(self) -> Read:
+        """Where a text begins."""
+        return Read(self.model.new_cache())
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of a conversation, up to where the answer begins.
@@ -122,7 +131,7 @@ class LocalLlm:
                 f"the text has {len(prompt)} tokens and the answer up to {how.max_new_tokens}; "
                 f"together at most {self.context} are allowed"
             )
-        read = Read() if read is None else read
+        read = self.nothing_read() if read is None else read
         fresh = list(prompt[read.keep(prompt) :])
         pieces = TextPieces(stops)
         for token in stream(self._step, read, fresh, how, generator=generator, pace=pace):

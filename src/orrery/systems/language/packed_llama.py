@@ -62,6 +62,10 @@ class PackedLlama:
         x: Tensor = self.model.read(tokens, cache=cache)
         return self.head.scores(x[:, -1])
 
+    def new_cache(self) -> KeyValueCache:
+        """Of a text that begins."""
+        return KeyValueCache()
+
     @property
     def bytes(self) -> int:
         """What the weights take in memory."""

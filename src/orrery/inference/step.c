@@ -1,0 +1,526 @@
+/* One token of a Llama on a few threads, with weights in four or eight bits.
+
+   Layout of a matrix of n rows by k: sixteen rows form a block, thirty-two neighbours of a row a
+   group. Group by group, a block keeps
+     q      four bits: 4 x 64 bytes; byte 4 r + i of chunk c has q[r][8 c + i] in its low half and
+            q[r][8 c + 4 + i] in its high half;  eight bits: 8 x 64 bytes, q[r][4 c + i] + 128
+     scale  16 halves, one a row
+     offset 16 halves, one a row; with eight bits it is -128 scale and is not kept
+   and a weight is scale q + offset. A lane of a vector is a row: nothing is summed across lanes,
+   and weights are read in the order in which they lie.
+
+   Activations are rounded to fifteen bits with a scale for each group of thirty-two, and kept as
+   two bytes, so that products of bytes do. With one byte (llama.cpp's Q8_1) logits of a model of
+   135 million parameters are off by a ninth of their spread; weights are read once either way.
+   Products are sums of whole numbers within a group, and of floats across groups. */
+
+#include <immintrin.h>
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS 16
+#define GROUP 32
+#define FINE_BITS 7
+#define FINE (1 << FINE_BITS)
+#define MOST_THREADS 64
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,fma")))
+
+typedef struct {
+    const uint8_t *blocks;
+    int32_t rows, columns, bits; /* rows are filled up to a multiple of ROWS */
+} Matrix;
+
+typedef struct {
+    const float *norm_attention, *norm_feed_forward;
+    Matrix qkv, out, gate_up, down; /* gate_up: blocks of gate and of up in turn */
+} Layer;
+
+typedef struct {
+    int32_t layers, width, heads, key_heads, head_size, inner, vocab, context;
+    float epsilon;
+    const Layer *layer;
+    const float *norm;
+    Matrix head;
+    const float *cosines, *sines; /* of each place, head_size / 2 */
+} Model;
+
+typedef struct {
+    int8_t *high, *low; /* of each column: q = FINE high + low */
+    float *scale;       /* of each group */
+    float *sum;         /* of each group: scale times the sum of its q */
+} Rounded;
+
+/* ---- half precision ------------------------------------------------------------------------ */
+
+static float of_half(uint16_t bits) {
+    _Float16 half;
+    memcpy(&half, &bits, 2);
+    return (float)half;
+}
+
+static uint16_t to_half(float value) {
+    _Float16 half = (_Float16)value;
+    uint16_t bits;
+    memcpy(&bits, &half, 2);
+    return bits;
+}
+
+/* ---- products ------------------------------------------------------------------------------- */
+
+static void block_plain(const uint8_t *w, int groups, int bits, const Rounded *x, float *out) {
+    float total[ROWS] = {0};
+    const int chunks = bits == 4 ? 4 : 8;
+    for (int g = 0; g < groups; g++) {
+        int32_t sum[ROWS] = {0};
+        int32_t a[GROUP];
+        for (int k = 0; k < GROUP; k++) a[k] = FINE * x->high[g * GROUP + k] + x->low[g * GROUP + k];
+        for (int c = 0; c < chunks; c++, w += 64)
+            for (int r = 0; r < ROWS; r++)
+                for (int i = 0; i < 4; i++) {
+                    const int byte = w[4 * r + i];
+                    if (bits == 4)
+                        sum[r] += (byte & 15) * a[8 * c + i] + (byte >> 4) * a[8 * c + 4 + i];
+                    else
+                        sum[r] += byte * a[4 * c + i];
+                }
+        const uint16_t *scale = (const uint16_t *)w, *offset = scale + ROWS;
+        for (int r = 0; r < ROWS; r++) {
+            const float s = of_half(scale[r]), o = bits == 4 ? of_half(offset[r]) : -128 * s;
+            total[r] += s * x->scale[g] * (float)sum[r] + o * x->sum[g];
+        }
+        w += bits == 4 ? 64 : 32;
+    }
+    memcpy(out, total, sizeof total);
+}
+
+VNNI static void block_vnni(const uint8_t *w, int groups, int bits, const Rounded *x, float *out) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512 total = _mm512_setzero_ps();
+    for (int g = 0; g < groups; g++) {
+        const int32_t *a = (const int32_t *)(x->high + g * GROUP);
+        const int32_t *b = (const int32_t *)(x->low + g * GROUP);
+        __m512i high = _mm512_setzero_si512(), high2 = high, low = high, low2 = high;
+        for (int c = 0; c < 4; c++) {
+            __m512i one, two; /* numbers 8 c .. and 8 c + 4 .. of each row */
+            if (bits == 4) {
+                const __m512i both = _mm512_loadu_si512(w);
+                one = _mm512_and_si512(both, nibble);
+                two = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+                w += 64;
+            } else {
+                one = _mm512_loadu_si512(w);
+                two = _mm512_loadu_si512(w + 64);
+                w += 128;
+            }
+            high = _mm512_dpbusd_epi32(high, one, _mm512_set1_epi32(a[2 * c]));
+            low = _mm512_dpbusd_epi32(low, one, _mm512_set1_epi32(b[2 * c]));
+            high2 = _mm512_dpbusd_epi32(high2, two, _mm512_set1_epi32(a[2 * c + 1]));
+            low2 = _mm512_dpbusd_epi32(low2, two, _mm512_set1_epi32(b[2 * c + 1]));
+        }
+        high = _mm512_slli_epi32(_mm512_add_epi32(high, high2), FINE_BITS);
+        const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(high, _mm512_add_epi32(low, low2)));
+        const __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)w));
+        total = _mm512_fmadd_ps(_mm512_mul_ps(scale, _mm512_set1_ps(x->scale[g])), sum, total);
+        if (bits == 4) {
+            const __m512 offset = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w + 32)));
+            total = _mm512_fmadd_ps(offset, _mm512_set1_ps(x->sum[g]), total);
+            w += 64;
+        } else {
+            total = _mm512_fmadd_ps(scale, _mm512_set1_ps(-128 * x->sum[g]), total);
+            w += 32;
+        }
+    }
+    _mm512_storeu_ps(out, total);
+}
+
+static void (*block)(const uint8_t *, int, int, const Rounded *, float *);
+
+static size_t block_bytes(const Matrix *m) {
+    return (size_t)(m->columns / GROUP) * (m->bits == 4 ? 320 : 544);
+}
+
+static void round_off(const float *x, int n, Rounded *to) {
+    for (int g = 0; g < n / GROUP; g++, x += GROUP) {
+        float most = 0;
+        for (int i = 0; i < GROUP; i++) most = fmaxf(most, fabsf(x[i]));
+        const float scale = most / (127 * FINE), by = most > 0 ? 127 * FINE / most : 0;
+        int sum = 0;
+        for (int i = 0; i < GROUP; i++) {
+            const int q = (int)lrintf(x[i] * by);
+            const int high = (q + FINE / 2) >> FINE_BITS;
+            to->high[g * GROUP + i] = (int8_t)high;
+            to->low[g * GROUP + i] = (int8_t)(q - FINE * high);
+            sum += q;
+        }
+        to->scale[g] = scale;
+        to->sum[g] = scale * (float)sum;
+    }
+}
+
+/* ---- the parts of a layer ------------------------------------------------------------------- */
+
+static void rms_norm(const float *x, const float *gain, float epsilon, int n, float *out) {
+    double squares = 0;
+    for (int i = 0; i < n; i++) squares += (double)x[i] * x[i];
+    const float by = 1 / sqrtf((float)(squares / n) + epsilon);
+    for (int i = 0; i < n; i++) out[i] = x[i] * by * gain[i];
+}
+
+/* Turn pairs (i, i + half) by the angle of the place. */
+static void rotate(const float *x, const float *cosines, const float *sines, int half, float *to) {
+    for (int i = 0; i < half; i++) {
+        to[i] = x[i] * cosines[i] - x[i + half] * sines[i];
+        to[i + half] = x[i + half] * cosines[i] + x[i] * sines[i];
+    }
+}
+
+static void attend_plain(const float *query, const uint16_t *keys, const uint16_t *values,
+                         int places, int size, float *weights, float *out) {
+    float most = -INFINITY, total = 0;
+    for (int p = 0; p < places; p++) {
+        float score = 0;
+        for (int i = 0; i < size; i++) score += query[i] * of_half(keys[p * size + i]);
+        weights[p] = score / sqrtf((float)size);
+        most = fmaxf(most, weights[p]);
+    }
+    memset(out, 0, size * sizeof(float));
+    for (int p = 0; p < places; p++) {
+        const float weight = expf(weights[p] - most);
+        total += weight;
+        for (int i = 0; i < size; i++) out[i] += weight * of_half(values[p * size + i]);
+    }
+    for (int i = 0; i < size; i++) out[i] /= total;
+}
+
+VNNI static void attend_vnni(const float *query, const uint16_t *keys, const uint16_t *values,
+                             int places, int size, float *weights, float *out) {
+    float most = -INFINITY, total = 0;
+    const float by = 1 / sqrtf((float)size);
+    for (int p = 0; p < places; p++) {
+        __m512 sum = _mm512_setzero_ps();
+        for (int i = 0; i < size; i += 16) {
+            const __m256i half = _mm256_loadu_si256((const __m256i *)(keys + p * size + i));
+            sum = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), _mm512_cvtph_ps(half), sum);
+        }
+        weights[p] = _mm512_reduce_add_ps(sum) * by;
+        most = fmaxf(most, weights[p]);
+    }
+    for (int p = 0; p < places; p++) total += weights[p] = expf(weights[p] - most);
+    for (int i = 0; i < size; i += 16) {
+        __m512 sum = _mm512_setzero_ps();
+        for (int p = 0; p < places; p++) {
+            const __m256i half = _mm256_loadu_si256((const __m256i *)(values + p * size + i));
+            sum = _mm512_fmadd_ps(_mm512_set1_ps(weights[p]), _mm512_cvtph_ps(half), sum);
+        }
+        _mm512_storeu_ps(out + i, _mm512_div_ps(sum, _mm512_set1_ps(total)));
+    }
+}
+
+static void (*attend)(const float *, const uint16_t *, const uint16_t *, int, int, float *,
+                      float *);
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const Model *model;
+    uint16_t *keys, *values; /* of the text: layers, key heads, capacity, head size */
+    int place, capacity;
+    float *x, *logits, *qkv, *mixed, *inner; /* shared by the threads */
+} Work;
+
+typedef struct Pool {
+    int threads;
+    pthread_t thread[MOST_THREADS];
+    pthread_mutex_t lock;
+    pthread_cond_t begin, end;
+    int round, left, stop;
+    atomic_int arrived, phase;
+    Work work;
+    float *scratch[MOST_THREADS];
+    struct Seat { struct Pool *pool; int index; } seat[MOST_THREADS];
+} Pool;
+
+/* All threads wait here for the last one; they spin, since a phase takes microseconds. */
+static void meet(Pool *pool, int *phase) {
+    *phase ^= 1;
+    if (atomic_fetch_add(&pool->arrived, 1) == pool->threads - 1) {
+        atomic_store(&pool->arrived, 0);
+        atomic_store(&pool->phase, *phase);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&pool->phase, memory_order_acquire) != *phase;) {
+        if (++spins < 1000) _mm_pause();
+        else sched_yield();
+    }
+}
+
+static int share(int total, int threads, int index) {
+    return (int)((int64_t)total * index / threads);
+}
+
+static int blocks_of(const Matrix *m) { return (m->rows + ROWS - 1) / ROWS; }
+
+static float *at(float **place, int count) {
+    float *found = *place;
+    *place += (count + 15) / 16 * 16;
+    return found;
+}
+
+static Rounded rounded_at(float **place, int columns) {
+    Rounded found;
+    found.high = (int8_t *)at(place, columns / 4);
+    found.low = (int8_t *)at(place, columns / 4);
+    found.scale = at(place, columns / GROUP);
+    found.sum = at(place, columns / GROUP);
+    return found;
+}
+
+static void multiply(const Matrix *m, const Rounded *x, int threads, int index, float *out) {
+    const int blocks = blocks_of(m);
+    for (int b = share(blocks, threads, index); b < share(blocks, threads, index + 1); b++)
+        block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, out + b * ROWS);
+}
+
+static void add_product(const Matrix *m, const Rounded *x, int threads, int index, float *to) {
+    const int blocks = blocks_of(m);
+    float part[ROWS];
+    for (int b = share(blocks, threads, index); b < share(blocks, threads, index + 1); b++) {
+        block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, part);
+        for (int r = 0; r < ROWS && b * ROWS + r < m->rows; r++) to[b * ROWS + r] += part[r];
+    }
+}
+
+static void attention(Pool *pool, int layer, int index, float *weights, float *turned) {
+    const Work *w = &pool->work;
+    const Model *m = w->model;
+    const int size = m->head_size, half = size / 2, group = m->heads / m->key_heads;
+    const float *cosines = m->cosines + (size_t)w->place * half;
+    const float *sines = m->sines + (size_t)w->place * half;
+    const int first = share(m->heads, pool->threads, index);
+    const int last = share(m->heads, pool->threads, index + 1);
+    for (int h = first; h < last; h++) {
+        const size_t head = (size_t)layer * m->key_heads + h / group;
+        uint16_t *keys = w->keys + head * w->capacity * size;
+        uint16_t *values = w->values + head * w->capacity * size;
+        if (h == first || h % group == 0) { /* two threads may write the same numbers */
+            rotate(w->qkv + (m->heads + h / group) * size, cosines, sines, half, turned);
+            const float *value = w->qkv + (m->heads + m->key_heads + h / group) * size;
+            for (int i = 0; i < size; i++) {
+                keys[(size_t)w->place * size + i] = to_half(turned[i]);
+                values[(size_t)w->place * size + i] = to_half(value[i]);
+            }
+        }
+        rotate(w->qkv + h * size, cosines, sines, half, turned);
+        attend(turned, keys, values, w->place + 1, size, weights, w->mixed + h * size);
+    }
+}
+
+static void feed_forward(Pool *pool, const Layer *layer, const Rounded *x, int index) {
+    const Work *w = &pool->work;
+    const int blocks = w->model->inner / ROWS;
+    const Matrix *both = &layer->gate_up;
+    float gate[ROWS], up[ROWS];
+    for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
+         b++) {
+        block(both->blocks + 2 * b * block_bytes(both), both->columns / GROUP, both->bits, x, gate);
+        block(both->blocks + (2 * b + 1) * block_bytes(both), both->columns / GROUP, both->bits, x,
+              up);
+        for (int r = 0; r < ROWS; r++)
+            w->inner[b * ROWS + r] = gate[r] / (1 + expf(-gate[r])) * up[r];
+    }
+}
+
+static void run(Pool *pool, int index) {
+    const Work *w = &pool->work;
+    const Model *m = w->model;
+    const int threads = pool->threads;
+    int phase = atomic_load(&pool->phase);
+    float *place = pool->scratch[index];
+    float *normed = at(&place, m->width), *turned = at(&place, m->head_size);
+    float *weights = at(&place, m->context);
+    const int mixed = m->heads * m->head_size;
+    Rounded stream = rounded_at(&place, m->width), heads = rounded_at(&place, mixed);
+    Rounded inner = rounded_at(&place, m->inner);
+    for (int l = 0; l < m->layers; l++) {
+        const Layer *layer = m->layer + l;
+        rms_norm(w->x, layer->norm_attention, m->epsilon, m->width, normed);
+        round_off(normed, m->width, &stream);
+        multiply(&layer->qkv, &stream, threads, index, w->qkv);
+        meet(pool, &phase);
+        attention(pool, l, index, weights, turned);
+        meet(pool, &phase);
+        round_off(w->mixed, mixed, &heads);
+        add_product(&layer->out, &heads, threads, index, w->x);
+        meet(pool, &phase);
+        rms_norm(w->x, layer->norm_feed_forward, m->epsilon, m->width, normed);
+        round_off(normed, m->width, &stream);
+        feed_forward(pool, layer, &stream, index);
+        meet(pool, &phase);
+        round_off(w->inner, m->inner, &inner);
+        add_product(&layer->down, &inner, threads, index, w->x);
+        meet(pool, &phase);
+    }
+    if (w->logits == NULL) return;
+    rms_norm(w->x, m->norm, m->epsilon, m->width, normed);
+    round_off(normed, m->width, &stream);
+    multiply(&m->head, &stream, threads, index, w->logits);
+}
+
+static void *worker(void *given) {
+    struct Seat *seat = given;
+    Pool *pool = seat->pool;
+    for (int round = 1;; round++) {
+        pthread_mutex_lock(&pool->lock);
+        while (pool->round < round && !pool->stop) pthread_cond_wait(&pool->begin, &pool->lock);
+        const int stop = pool->stop;
+        pthread_mutex_unlock(&pool->lock);
+        if (stop) return NULL;
+        run(pool, seat->index);
+        pthread_mutex_lock(&pool->lock);
+        if (--pool->left == 0) pthread_cond_signal(&pool->end);
+        pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+/* ---- packing ---------------------------------------------------------------------------------- */
+
+static void put(uint8_t *to, int bits, int r, const uint8_t *q, float scale, float offset) {
+    const uint16_t s = to_half(scale), o = to_half(offset);
+    for (int k = 0; k < GROUP; k++) {
+        if (bits == 4)
+            to[k / 8 * 64 + 4 * r + k % 4] |= q[k] << (k % 8 / 4 * 4);
+        else
+            to[k / 4 * 64 + 4 * r + k % 4] = q[k];
+    }
+    to += bits == 4 ? 256 : 512;
+    memcpy(to + 2 * r, &s, 2);
+    if (bits == 4) memcpy(to + 32 + 2 * r, &o, 2);
+}
+
+/* One group of a GGUF file: Q4_0 (18 bytes), Q4_1 (20) or Q8_0 (34). */
+static void put_stored(uint8_t *to, int r, const uint8_t *stored, int bytes) {
+    uint8_t q[GROUP];
+    uint16_t half;
+    memcpy(&half, stored, 2);
+    const float scale = of_half(half);
+    float offset = -8 * scale;
+    if (bytes == 20) {
+        memcpy(&half, stored + 2, 2);
+        offset = of_half(half);
+    }
+    const uint8_t *packed = stored + (bytes == 20 ? 4 : 2);
+    for (int k = 0; k < GROUP; k++)
+        q[k] = bytes == 34 ? packed[k] ^ 128 : k < 16 ? packed[k] & 15 : packed[k - 16] >> 4;
+    put(to, bytes == 34 ? 8 : 4, r, q, scale, offset);
+}
+
+static void put_rounded(uint8_t *to, int r, const float *x) {
+    uint8_t q[GROUP];
+    float most = 0;
+    for (int k = 0; k < GROUP; k++) most = fmaxf(most, fabsf(x[k]));
+    const float scale = of_half(to_half(most / 127)), by = scale > 0 ? 1 / scale : 0;
+    for (int k = 0; k < GROUP; k++) {
+        const long rounded = lrintf(x[k] * by);
+        q[k] = (uint8_t)((rounded > 127 ? 127 : rounded < -127 ? -127 : rounded) + 128);
+    }
+    put(to, 8, r, q, scale, 0);
+}
+
+/* Pack a map, row order[i] of it at place i, into every stride-th block from `to` on, which is 0.
+
+   bytes: of a group as it is stored (18, 20, 34), or 0 where rows are single precision. */
+void orrery_pack(const uint8_t *rows, int bytes, const int32_t *order, int count, int columns,
+                 int stride, uint8_t *to) {
+    const int groups = columns / GROUP, bits = bytes == 18 || bytes == 20 ? 4 : 8;
+    const size_t group = bits == 4 ? 320 : 544, row = (size_t)groups * (bytes ? bytes : 4 * GROUP);
+    for (int i = 0; i < count; i++) {
+        const uint8_t *from = rows + order[i] * row;
+        uint8_t *block_at = to + (size_t)(i / ROWS) * stride * groups * group;
+        for (int g = 0; g < groups; g++, block_at += group) {
+            if (bytes) put_stored(block_at, i % ROWS, from + g * bytes, bytes);
+            else put_rounded(block_at, i % ROWS, (const float *)from + g * GROUP);
+        }
+    }
+}
+
+/* ---- what Python calls ------------------------------------------------------------------------ */
+
+/* Whether this processor has the instructions of the fast way. */
+int orrery_has_vnni(void) {
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+void orrery_close(Pool *pool) {
+    pthread_mutex_lock(&pool->lock);
+    pool->stop = 1;
+    pthread_cond_broadcast(&pool->begin);
+    pthread_mutex_unlock(&pool->lock);
+    for (int i = 1; i < pool->threads; i++) pthread_join(pool->thread[i], NULL);
+    for (int i = 0; i < pool->threads; i++) free(pool->scratch[i]);
+    free(pool->work.x);
+    free(pool);
+}
+
+/* Threads for a model; NULL where memory or threads are lacking. */
+Pool *orrery_open(const Model *m, int threads, int fast) {
+    if (threads < 1 || threads > MOST_THREADS) return NULL;
+    block = fast && orrery_has_vnni() ? block_vnni : block_plain;
+    attend = fast && orrery_has_vnni() && m->head_size % 16 == 0 ? attend_vnni : attend_plain;
+    Pool *pool = aligned_alloc(64, (sizeof(Pool) + 63) / 64 * 64);
+    if (pool == NULL) return NULL;
+    memset(pool, 0, sizeof *pool);
+    const int mixed = m->heads * m->head_size, keys = 2 * m->key_heads * m->head_size;
+    const size_t shared = 4 * 16 + m->width + (mixed + keys + ROWS) + mixed + m->inner;
+    const size_t own = 32 * 16 + 3 * m->width + m->context + m->head_size + 2 * mixed + 2 * m->inner;
+    float *place = aligned_alloc(64, (shared * 4 + 63) / 64 * 64);
+    pool->threads = 1;
+    pool->work.model = m;
+    pool->work.x = place;
+    if (place == NULL) { free(pool); return NULL; }
+    at(&place, m->width);
+    pool->work.qkv = at(&place, mixed + keys + ROWS);
+    pool->work.mixed = at(&place, mixed);
+    pool->work.inner = at(&place, m->inner);
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->begin, NULL);
+    pthread_cond_init(&pool->end, NULL);
+    for (int i = 0; i < threads; i++) {
+        pool->scratch[i] = aligned_alloc(64, (own * 4 + 63) / 64 * 64);
+        pool->seat[i].pool = pool;
+        pool->seat[i].index = i;
+        if (pool->scratch[i] == NULL ||
+            (i > 0 && pthread_create(&pool->thread[i], NULL, worker, &pool->seat[i]) != 0)) {
+            orrery_close(pool);
+            return NULL;
+        }
+        pool->threads = i + 1;
+    }
+    return pool;
+}
+
+/* Read a token, given as its embedding, at a place of a text; logits may be NULL. */
+void orrery_step(Pool *pool, const float *embedding, int place, int capacity, uint16_t *keys,
+                 uint16_t *values, float *logits) {
+    Work *w = &pool->work;
+    memcpy(w->x, embedding, w->model->width * sizeof(float));
+    w->place = place;
+    w->capacity = capacity;
+    w->keys = keys;
+    w->values = values;
+    w->logits = logits;
+    pthread_mutex_lock(&pool->lock);
+    pool->left = pool->threads - 1;
+    pool->round++;
+    pthread_cond_broadcast(&pool->begin);
+    pthread_mutex_unlock(&pool->lock);
+    run(pool, 0);
+    pthread_mutex_lock(&pool->lock);
+    while (pool->left > 0) pthread_cond_wait(&pool->end, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+}
