@@ -4,20 +4,10 @@ import pytest
 import torch
 
 from orrery.errors import OrreryError
-from orrery.inference.step import (
-    BLOCK_BYTES,
-    Matrix,
-    PlaceCache,
-    Rows,
-    Step,
-    StepLayer,
-    StepSizes,
-    library,
-)
+from orrery.inference import step as native
+from orrery.inference.step import BLOCK_BYTES, Matrix, PlaceCache, Rows, Step, StepLayer, StepSizes
 
-pytestmark = pytest.mark.skipif(
-    library() is None, reason="the package was built without a C compiler"
-)
+pytestmark = pytest.mark.skipif(native.library() is None, reason="built without a C compiler")
 SIZES = StepSizes(
     width=32, heads=2, key_heads=1, head_size=16, inner=64, vocab=40, context=70, epsilon=1e-5
 )
@@ -106,8 +96,8 @@ def test_a_text_scores_as_the_same_weights_in_double_precision(make, fast):
     step, wanted = random_step(make, fast=fast)
     rows = torch.randn(40, SIZES.width, generator=torch.Generator().manual_seed(1))
     cache = step.new_cache()
-    found = torch.stack([step(row, cache) for row in rows])
-    want = wanted(rows)
+    read = [step.read(part, cache) for part in rows.split([1, 20, 1, 1, 17])]
+    found, want = torch.cat(read), wanted(rows)[[0, 20, 21, 22, 39]]
     assert want.std() > 0.3
     # Keys and values are in half precision; floats were rounded to eight bits.
     assert (found - want).norm() / want.norm() < (0.03 if make is floats else 0.001)
@@ -125,7 +115,7 @@ def test_a_product_has_thirteen_bits(make, fast):
     step = Step(SIZES, [], gain, head, turns, threads=2, fast=fast)
     x = torch.randn(32, generator=generator)
     want = weight @ (x / (x.square().mean() + SIZES.epsilon).sqrt())
-    found = step(x, PlaceCache(1, 1, 16))
+    found = step.read(x[None], PlaceCache(1, 1, 16))[0]
     assert (found - want).norm() / want.norm() < 2**-13
 
 
@@ -136,30 +126,46 @@ def test_the_number_of_threads_changes_nothing(threads):
     for count in (1, threads):
         step, _ = random_step(q4_1, threads=count)
         cache = step.new_cache()
-        scores.append(torch.stack([step(row, cache) for row in rows]))
+        scores.append(torch.cat([step.read(part, cache) for part in rows.split(3)]))
     assert scores[0].equal(scores[1])
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_texts_side_by_side_score_as_each_alone(fast):
+    """Bit for bit, also where there are more than go through at once, of different lengths."""
+    step, _ = random_step(q4_1, fast=fast, threads=2)
+    rows = torch.randn(11, 12, SIZES.width, generator=torch.Generator().manual_seed(1))
+    alone, caches = [], []
+    for i, text in enumerate(rows):
+        cache = step.new_cache()
+        step.read(text[: i + 1], cache, score=False)
+        alone.append(step.read(text[i + 1 : i + 2], cache))
+        cache.cut(i + 1)
+        caches.append(cache)
+    together = step.write(torch.stack([rows[i, i + 1] for i in range(11)]), caches)
+    assert together.equal(torch.cat(alone))
+    assert [len(cache) for cache in caches] == [i + 2 for i in range(11)]
 
 
 def test_what_is_forgotten_is_read_anew_to_the_same_scores():
     step, _ = random_step(q8_0)
     rows = torch.randn(10, SIZES.width, generator=torch.Generator().manual_seed(1))
     cache = step.new_cache()
-    first = [step(row, cache, score=i == 9) for i, row in enumerate(rows)]
-    assert first[:9] == [None] * 9
+    assert step.read(rows[:9], cache, score=False).shape == (0, SIZES.vocab)
+    first = step.read(rows[9:], cache)
     cache.cut(4)
     assert len(cache) == 4
-    again = [step(row, cache) for row in rows[4:]]
-    assert again[-1].equal(first[-1])
+    assert step.read(rows[4:], cache).equal(first)
 
 
 def test_a_text_ends_with_the_context():
     step, _ = random_step(q4_1)
     cache = step.new_cache()
-    row = torch.ones(SIZES.width)
-    for _ in range(SIZES.context):
-        step(row, cache, score=False)
+    step.read(torch.ones(SIZES.context, SIZES.width), cache)
     with pytest.raises(ValueError, match="at most context=70"):
-        step(row, cache)
+        step.read(torch.ones(1, SIZES.width), cache)
+    with pytest.raises(ValueError, match="at most context=70"):
+        step.write(torch.ones(1, SIZES.width), [cache])
 
 
 @pytest.mark.parametrize("make", [q4_1, q8_0])

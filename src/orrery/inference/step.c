@@ -1,4 +1,4 @@
-/* One token of a Llama on a few threads, with weights in four or eight bits.
+/* A few tokens of a Llama on a few threads, with weights in four or eight bits.
 
    Layout of a matrix of n rows by k: sixteen rows form a block, thirty-two neighbours of a row a
    group. Group by group, a block keeps
@@ -28,6 +28,7 @@
 #define FINE_BITS 7
 #define FINE (1 << FINE_BITS)
 #define MOST_THREADS 64
+#define MOST_ROWS 8 /* tokens at once */
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,fma")))
 
 typedef struct {
@@ -72,39 +73,44 @@ static uint16_t to_half(float value) {
 
 /* ---- products ------------------------------------------------------------------------------- */
 
-static void block_plain(const uint8_t *w, int groups, int bits, const Rounded *x, float *out) {
-    float total[ROWS] = {0};
+static void block_plain(const uint8_t *w, int groups, int bits, const Rounded *x, int count,
+                        float *out, size_t stride) {
+    float total[MOST_ROWS][ROWS] = {{0}};
     const int chunks = bits == 4 ? 4 : 8;
-    for (int g = 0; g < groups; g++) {
-        int32_t sum[ROWS] = {0};
-        int32_t a[GROUP];
-        for (int k = 0; k < GROUP; k++) a[k] = FINE * x->high[g * GROUP + k] + x->low[g * GROUP + k];
-        for (int c = 0; c < chunks; c++, w += 64)
-            for (int r = 0; r < ROWS; r++)
-                for (int i = 0; i < 4; i++) {
-                    const int byte = w[4 * r + i];
-                    if (bits == 4)
-                        sum[r] += (byte & 15) * a[8 * c + i] + (byte >> 4) * a[8 * c + 4 + i];
-                    else
-                        sum[r] += byte * a[4 * c + i];
-                }
-        const uint16_t *scale = (const uint16_t *)w, *offset = scale + ROWS;
-        for (int r = 0; r < ROWS; r++) {
-            const float s = of_half(scale[r]), o = bits == 4 ? of_half(offset[r]) : -128 * s;
-            total[r] += s * x->scale[g] * (float)sum[r] + o * x->sum[g];
+    for (int g = 0; g < groups; g++, w += bits == 4 ? 320 : 544) {
+        const uint16_t *scale = (const uint16_t *)(w + chunks * 64), *offset = scale + ROWS;
+        for (int n = 0; n < count; n++) {
+            int32_t sum[ROWS] = {0}, a[GROUP];
+            for (int k = 0; k < GROUP; k++)
+                a[k] = FINE * x[n].high[g * GROUP + k] + x[n].low[g * GROUP + k];
+            for (int c = 0; c < chunks; c++)
+                for (int r = 0; r < ROWS; r++)
+                    for (int i = 0; i < 4; i++) {
+                        const int byte = w[64 * c + 4 * r + i];
+                        if (bits == 4)
+                            sum[r] += (byte & 15) * a[8 * c + i] + (byte >> 4) * a[8 * c + 4 + i];
+                        else
+                            sum[r] += byte * a[4 * c + i];
+                    }
+            for (int r = 0; r < ROWS; r++) {
+                const float s = of_half(scale[r]), o = bits == 4 ? of_half(offset[r]) : -128 * s;
+                total[n][r] += s * x[n].scale[g] * (float)sum[r] + o * x[n].sum[g];
+            }
         }
-        w += bits == 4 ? 64 : 32;
     }
-    memcpy(out, total, sizeof total);
+    for (int n = 0; n < count; n++) memcpy(out + n * stride, total[n], sizeof total[n]);
 }
 
-VNNI static void block_vnni(const uint8_t *w, int groups, int bits, const Rounded *x, float *out) {
+/* Written once, made for each number of rows and of bits: all accumulators stay in registers. */
+VNNI static inline __attribute__((always_inline)) void
+rows_vnni(const uint8_t *w, int groups, const int bits, const Rounded *x, const int count,
+          float *out, size_t stride) {
     const __m512i nibble = _mm512_set1_epi8(15);
-    __m512 total = _mm512_setzero_ps();
+    __m512 total[MOST_ROWS];
+    for (int n = 0; n < count; n++) total[n] = _mm512_setzero_ps();
     for (int g = 0; g < groups; g++) {
-        const int32_t *a = (const int32_t *)(x->high + g * GROUP);
-        const int32_t *b = (const int32_t *)(x->low + g * GROUP);
-        __m512i high = _mm512_setzero_si512(), high2 = high, low = high, low2 = high;
+        __m512i high[MOST_ROWS], low[MOST_ROWS];
+        for (int n = 0; n < count; n++) high[n] = low[n] = _mm512_setzero_si512();
         for (int c = 0; c < 4; c++) {
             __m512i one, two; /* numbers 8 c .. and 8 c + 4 .. of each row */
             if (bits == 4) {
@@ -117,28 +123,40 @@ VNNI static void block_vnni(const uint8_t *w, int groups, int bits, const Rounde
                 two = _mm512_loadu_si512(w + 64);
                 w += 128;
             }
-            high = _mm512_dpbusd_epi32(high, one, _mm512_set1_epi32(a[2 * c]));
-            low = _mm512_dpbusd_epi32(low, one, _mm512_set1_epi32(b[2 * c]));
-            high2 = _mm512_dpbusd_epi32(high2, two, _mm512_set1_epi32(a[2 * c + 1]));
-            low2 = _mm512_dpbusd_epi32(low2, two, _mm512_set1_epi32(b[2 * c + 1]));
+            for (int n = 0; n < count; n++) {
+                const int32_t *a = (const int32_t *)(x[n].high + g * GROUP) + 2 * c;
+                const int32_t *b = (const int32_t *)(x[n].low + g * GROUP) + 2 * c;
+                high[n] = _mm512_dpbusd_epi32(high[n], one, _mm512_set1_epi32(a[0]));
+                low[n] = _mm512_dpbusd_epi32(low[n], one, _mm512_set1_epi32(b[0]));
+                high[n] = _mm512_dpbusd_epi32(high[n], two, _mm512_set1_epi32(a[1]));
+                low[n] = _mm512_dpbusd_epi32(low[n], two, _mm512_set1_epi32(b[1]));
+            }
         }
-        high = _mm512_slli_epi32(_mm512_add_epi32(high, high2), FINE_BITS);
-        const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(high, _mm512_add_epi32(low, low2)));
         const __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)w));
-        total = _mm512_fmadd_ps(_mm512_mul_ps(scale, _mm512_set1_ps(x->scale[g])), sum, total);
-        if (bits == 4) {
-            const __m512 offset = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w + 32)));
-            total = _mm512_fmadd_ps(offset, _mm512_set1_ps(x->sum[g]), total);
-            w += 64;
-        } else {
-            total = _mm512_fmadd_ps(scale, _mm512_set1_ps(-128 * x->sum[g]), total);
-            w += 32;
+        const __m512 offset =
+            bits == 4 ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w + 32)))
+                      : _mm512_mul_ps(scale, _mm512_set1_ps(-128));
+        w += bits == 4 ? 64 : 32;
+        for (int n = 0; n < count; n++) {
+            const __m512i whole = _mm512_add_epi32(_mm512_slli_epi32(high[n], FINE_BITS), low[n]);
+            const __m512 by = _mm512_mul_ps(scale, _mm512_set1_ps(x[n].scale[g]));
+            total[n] = _mm512_fmadd_ps(by, _mm512_cvtepi32_ps(whole), total[n]);
+            total[n] = _mm512_fmadd_ps(offset, _mm512_set1_ps(x[n].sum[g]), total[n]);
         }
     }
-    _mm512_storeu_ps(out, total);
+    for (int n = 0; n < count; n++) _mm512_storeu_ps(out + n * stride, total[n]);
 }
 
-static void (*block)(const uint8_t *, int, int, const Rounded *, float *);
+#define FOR(N) case N: \
+    if (bits == 4) rows_vnni(w, groups, 4, x, N, out, stride); \
+    else rows_vnni(w, groups, 8, x, N, out, stride); \
+    break;
+VNNI static void block_vnni(const uint8_t *w, int groups, int bits, const Rounded *x, int count,
+                            float *out, size_t stride) {
+    switch (count) { FOR(1) FOR(2) FOR(3) FOR(4) FOR(5) FOR(6) FOR(7) FOR(8) }
+}
+
+static void (*block)(const uint8_t *, int, int, const Rounded *, int, float *, size_t);
 
 static size_t block_bytes(const Matrix *m) {
     return (size_t)(m->columns / GROUP) * (m->bits == 4 ? 320 : 544);
@@ -226,11 +244,17 @@ static void (*attend)(const float *, const uint16_t *, const uint16_t *, int, in
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
+/* A token's text, and where it stands in it. */
+typedef struct {
+    uint16_t *keys, *values; /* layers, key heads, capacity, head size */
+    int32_t capacity, place;
+} Text;
+
 typedef struct {
     const Model *model;
-    uint16_t *keys, *values; /* of the text: layers, key heads, capacity, head size */
-    int place, capacity;
-    float *x, *logits, *qkv, *mixed, *inner; /* shared by the threads */
+    int count, scored;
+    Text text[MOST_ROWS];
+    float *x, *logits, *qkv, *mixed, *inner; /* shared by the threads; a row for each token */
 } Work;
 
 typedef struct Pool {
@@ -280,95 +304,137 @@ static Rounded rounded_at(float **place, int columns) {
     return found;
 }
 
-static void multiply(const Matrix *m, const Rounded *x, int threads, int index, float *out) {
-    const int blocks = blocks_of(m);
-    for (int b = share(blocks, threads, index); b < share(blocks, threads, index + 1); b++)
-        block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, out + b * ROWS);
+static int width_of_qkv(const Model *m) {
+    return (m->heads + 2 * m->key_heads) * m->head_size + ROWS;
 }
 
-static void add_product(const Matrix *m, const Rounded *x, int threads, int index, float *to) {
+static void multiply(const Matrix *m, const Rounded *x, int count, int threads, int index,
+                     float *out, size_t stride) {
     const int blocks = blocks_of(m);
-    float part[ROWS];
+    for (int b = share(blocks, threads, index); b < share(blocks, threads, index + 1); b++)
+        block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count,
+              out + b * ROWS, stride);
+}
+
+static void add_product(const Matrix *m, const Rounded *x, int count, int threads, int index,
+                        float *to) {
+    const int blocks = blocks_of(m);
+    float part[MOST_ROWS * ROWS];
     for (int b = share(blocks, threads, index); b < share(blocks, threads, index + 1); b++) {
-        block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, part);
-        for (int r = 0; r < ROWS && b * ROWS + r < m->rows; r++) to[b * ROWS + r] += part[r];
+        block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count, part, ROWS);
+        for (int n = 0; n < count; n++)
+            for (int r = 0; r < ROWS && b * ROWS + r < m->rows; r++)
+                to[n * m->rows + b * ROWS + r] += part[n * ROWS + r];
+    }
+}
+
+static const float *turns(const float *table, const Model *m, const Text *text) {
+    return table + (size_t)text->place * (m->head_size / 2);
+}
+
+static size_t head_at(const Model *m, const Text *text, int layer, int head) {
+    return ((size_t)layer * m->key_heads + head) * text->capacity * m->head_size;
+}
+
+/* Put keys and values of the new tokens into their texts. */
+static void remember(Pool *pool, int layer, int index, float *turned) {
+    const Work *w = &pool->work;
+    const Model *m = w->model;
+    const int size = m->head_size, items = w->count * m->key_heads;
+    for (int i = share(items, pool->threads, index); i < share(items, pool->threads, index + 1);
+         i++) {
+        const int n = i / m->key_heads, head = i % m->key_heads;
+        const Text *text = &w->text[n];
+        const float *row = w->qkv + (size_t)n * width_of_qkv(m) + (m->heads + head) * size;
+        const size_t at = head_at(m, text, layer, head) + (size_t)text->place * size;
+        rotate(row, turns(m->cosines, m, text), turns(m->sines, m, text), size / 2, turned);
+        row += m->key_heads * size; /* from the key to its value */
+        for (int k = 0; k < size; k++) {
+            text->keys[at + k] = to_half(turned[k]);
+            text->values[at + k] = to_half(row[k]);
+        }
     }
 }
 
 static void attention(Pool *pool, int layer, int index, float *weights, float *turned) {
     const Work *w = &pool->work;
     const Model *m = w->model;
-    const int size = m->head_size, half = size / 2, group = m->heads / m->key_heads;
-    const float *cosines = m->cosines + (size_t)w->place * half;
-    const float *sines = m->sines + (size_t)w->place * half;
-    const int first = share(m->heads, pool->threads, index);
-    const int last = share(m->heads, pool->threads, index + 1);
-    for (int h = first; h < last; h++) {
-        const size_t head = (size_t)layer * m->key_heads + h / group;
-        uint16_t *keys = w->keys + head * w->capacity * size;
-        uint16_t *values = w->values + head * w->capacity * size;
-        if (h == first || h % group == 0) { /* two threads may write the same numbers */
-            rotate(w->qkv + (m->heads + h / group) * size, cosines, sines, half, turned);
-            const float *value = w->qkv + (m->heads + m->key_heads + h / group) * size;
-            for (int i = 0; i < size; i++) {
-                keys[(size_t)w->place * size + i] = to_half(turned[i]);
-                values[(size_t)w->place * size + i] = to_half(value[i]);
-            }
-        }
-        rotate(w->qkv + h * size, cosines, sines, half, turned);
-        attend(turned, keys, values, w->place + 1, size, weights, w->mixed + h * size);
+    const int size = m->head_size, items = w->count * m->heads;
+    for (int i = share(items, pool->threads, index); i < share(items, pool->threads, index + 1);
+         i++) {
+        const int n = i / m->heads, head = i % m->heads;
+        const Text *text = &w->text[n];
+        const float *row = w->qkv + (size_t)n * width_of_qkv(m) + head * size;
+        const size_t at = head_at(m, text, layer, head / (m->heads / m->key_heads));
+        rotate(row, turns(m->cosines, m, text), turns(m->sines, m, text), size / 2, turned);
+        attend(turned, text->keys + at, text->values + at, text->place + 1, size, weights,
+               w->mixed + (size_t)i * size);
     }
 }
 
 static void feed_forward(Pool *pool, const Layer *layer, const Rounded *x, int index) {
     const Work *w = &pool->work;
-    const int blocks = w->model->inner / ROWS;
     const Matrix *both = &layer->gate_up;
-    float gate[ROWS], up[ROWS];
+    const int blocks = w->model->inner / ROWS, groups = both->columns / GROUP;
+    float gate[MOST_ROWS * ROWS], up[MOST_ROWS * ROWS];
     for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
          b++) {
-        block(both->blocks + 2 * b * block_bytes(both), both->columns / GROUP, both->bits, x, gate);
-        block(both->blocks + (2 * b + 1) * block_bytes(both), both->columns / GROUP, both->bits, x,
-              up);
-        for (int r = 0; r < ROWS; r++)
-            w->inner[b * ROWS + r] = gate[r] / (1 + expf(-gate[r])) * up[r];
+        const uint8_t *at = both->blocks + 2 * b * block_bytes(both);
+        block(at, groups, both->bits, x, w->count, gate, ROWS);
+        block(at + block_bytes(both), groups, both->bits, x, w->count, up, ROWS);
+        for (int n = 0; n < w->count; n++)
+            for (int i = n * ROWS, r = 0; r < ROWS; i++, r++)
+                w->inner[(size_t)n * w->model->inner + b * ROWS + r] =
+                    gate[i] / (1 + expf(-gate[i])) * up[i];
+    }
+}
+
+static void norm_and_round(const Work *w, const float *gain, int first, float *normed,
+                           Rounded *to) {
+    const Model *m = w->model;
+    for (int n = first; n < w->count; n++) {
+        rms_norm(w->x + (size_t)n * m->width, gain, m->epsilon, m->width, normed);
+        round_off(normed, m->width, &to[n - first]);
     }
 }
 
 static void run(Pool *pool, int index) {
     const Work *w = &pool->work;
     const Model *m = w->model;
-    const int threads = pool->threads;
+    const int threads = pool->threads, count = w->count, mixed = m->heads * m->head_size;
     int phase = atomic_load(&pool->phase);
     float *place = pool->scratch[index];
     float *normed = at(&place, m->width), *turned = at(&place, m->head_size);
     float *weights = at(&place, m->context);
-    const int mixed = m->heads * m->head_size;
-    Rounded stream = rounded_at(&place, m->width), heads = rounded_at(&place, mixed);
-    Rounded inner = rounded_at(&place, m->inner);
+    Rounded stream[MOST_ROWS], heads[MOST_ROWS], inner[MOST_ROWS];
+    for (int n = 0; n < MOST_ROWS; n++) {
+        stream[n] = rounded_at(&place, m->width);
+        heads[n] = rounded_at(&place, mixed);
+        inner[n] = rounded_at(&place, m->inner);
+    }
     for (int l = 0; l < m->layers; l++) {
         const Layer *layer = m->layer + l;
-        rms_norm(w->x, layer->norm_attention, m->epsilon, m->width, normed);
-        round_off(normed, m->width, &stream);
-        multiply(&layer->qkv, &stream, threads, index, w->qkv);
+        norm_and_round(w, layer->norm_attention, 0, normed, stream);
+        multiply(&layer->qkv, stream, count, threads, index, w->qkv, width_of_qkv(m));
+        meet(pool, &phase);
+        remember(pool, l, index, turned);
         meet(pool, &phase);
         attention(pool, l, index, weights, turned);
         meet(pool, &phase);
-        round_off(w->mixed, mixed, &heads);
-        add_product(&layer->out, &heads, threads, index, w->x);
+        for (int n = 0; n < count; n++) round_off(w->mixed + (size_t)n * mixed, mixed, &heads[n]);
+        add_product(&layer->out, heads, count, threads, index, w->x);
         meet(pool, &phase);
-        rms_norm(w->x, layer->norm_feed_forward, m->epsilon, m->width, normed);
-        round_off(normed, m->width, &stream);
-        feed_forward(pool, layer, &stream, index);
+        norm_and_round(w, layer->norm_feed_forward, 0, normed, stream);
+        feed_forward(pool, layer, stream, index);
         meet(pool, &phase);
-        round_off(w->inner, m->inner, &inner);
-        add_product(&layer->down, &inner, threads, index, w->x);
+        for (int n = 0; n < count; n++)
+            round_off(w->inner + (size_t)n * m->inner, m->inner, &inner[n]);
+        add_product(&layer->down, inner, count, threads, index, w->x);
         meet(pool, &phase);
     }
-    if (w->logits == NULL) return;
-    rms_norm(w->x, m->norm, m->epsilon, m->width, normed);
-    round_off(normed, m->width, &stream);
-    multiply(&m->head, &stream, threads, index, w->logits);
+    if (w->scored == 0) return;
+    norm_and_round(w, m->norm, count - w->scored, normed, stream);
+    multiply(&m->head, stream, w->scored, threads, index, w->logits, blocks_of(&m->head) * ROWS);
 }
 
 static void *worker(void *given) {
@@ -475,18 +541,19 @@ Pool *orrery_open(const Model *m, int threads, int fast) {
     Pool *pool = aligned_alloc(64, (sizeof(Pool) + 63) / 64 * 64);
     if (pool == NULL) return NULL;
     memset(pool, 0, sizeof *pool);
-    const int mixed = m->heads * m->head_size, keys = 2 * m->key_heads * m->head_size;
-    const size_t shared = 4 * 16 + m->width + (mixed + keys + ROWS) + mixed + m->inner;
-    const size_t own = 32 * 16 + 3 * m->width + m->context + m->head_size + 2 * mixed + 2 * m->inner;
+    const int mixed = m->heads * m->head_size, qkv = width_of_qkv(m);
+    const size_t shared = 4 * 16 + MOST_ROWS * ((size_t)m->width + qkv + mixed + m->inner);
+    const size_t own = 3 * 16 + m->width + m->context + m->head_size +
+                       MOST_ROWS * (12 * 16 + ((size_t)m->width + mixed + m->inner));
     float *place = aligned_alloc(64, (shared * 4 + 63) / 64 * 64);
     pool->threads = 1;
     pool->work.model = m;
     pool->work.x = place;
     if (place == NULL) { free(pool); return NULL; }
-    at(&place, m->width);
-    pool->work.qkv = at(&place, mixed + keys + ROWS);
-    pool->work.mixed = at(&place, mixed);
-    pool->work.inner = at(&place, m->inner);
+    at(&place, MOST_ROWS * m->width);
+    pool->work.qkv = at(&place, MOST_ROWS * qkv);
+    pool->work.mixed = at(&place, MOST_ROWS * mixed);
+    pool->work.inner = at(&place, MOST_ROWS * m->inner);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->begin, NULL);
     pthread_cond_init(&pool->end, NULL);
@@ -504,15 +571,15 @@ Pool *orrery_open(const Model *m, int threads, int fast) {
     return pool;
 }
 
-/* Read a token, given as its embedding, at a place of a text; logits may be NULL. */
-void orrery_step(Pool *pool, const float *embedding, int place, int capacity, uint16_t *keys,
-                 uint16_t *values, float *logits) {
+/* Read some tokens, at most MOST_ROWS, given as their embeddings: neighbours in one text in order,
+   or each of a text of its own. The last `scored` of them are scored into logits. */
+void orrery_step(Pool *pool, const float *embeddings, int count, const Text *texts, int scored,
+                 float *logits) {
     Work *w = &pool->work;
-    memcpy(w->x, embedding, w->model->width * sizeof(float));
-    w->place = place;
-    w->capacity = capacity;
-    w->keys = keys;
-    w->values = values;
+    memcpy(w->x, embeddings, (size_t)count * w->model->width * sizeof(float));
+    memcpy(w->text, texts, count * sizeof(Text));
+    w->count = count;
+    w->scored = scored;
     w->logits = logits;
     pthread_mutex_lock(&pool->lock);
     pool->left = pool->threads - 1;

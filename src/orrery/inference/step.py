@@ -1,15 +1,17 @@
-"""The compiled step: one token of a Llama, read or written, by a small library in C.
+"""The compiled step: a few tokens of a Llama, read or written, by a small library in C.
 
 A token written on a processor waits for its weights: what counts is how few bytes they are and
 that nothing else takes time. `step.c` reads weights of four or eight bits in the order in which
-they lie, rounds activations to fifteen bits, and runs a whole token on a few threads without
-returning to Python. It is compiled when the package is built, where there is a C compiler.
+they lie, rounds activations to fifteen bits, and runs a whole step on a few threads without
+returning to Python. Up to eight tokens share a step and read the weights once: neighbours of one
+text, or the next tokens of several. It is compiled when the package is built, where there is a C
+compiler.
 """
 
 import ctypes
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from torch import Tensor
 from orrery.errors import OrreryError
 
 LIBRARY = Path(__file__).with_name("step.native")  # no ending of a module: it is none
-ROWS, GROUP = 16, 32
+ROWS, GROUP, MOST_TOKENS = 16, 32, 8  # as in step.c
 BLOCK_BYTES = {4: 320, 8: 544}  # of sixteen rows of a group
 STORED_BYTES = {18: 4, 20: 4, 34: 8, 0: 8}  # of a group in a file, 0 for floats: bits here
 
@@ -55,7 +57,16 @@ class CModel(ctypes.Structure):
     )  # fmt: skip
 
 
-@cache
+class CText(ctypes.Structure):
+    """As in step.c."""
+
+    _fields_ = (
+        ("keys", ctypes.c_void_p), ("values", ctypes.c_void_p), ("capacity", ctypes.c_int32),
+        ("place", ctypes.c_int32),
+    )  # fmt: skip
+
+
+@functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled library, None where the package was built without a C compiler."""
     if not LIBRARY.is_file():
@@ -65,7 +76,7 @@ def library() -> ctypes.CDLL | None:
     found.orrery_open.restype = pointer
     found.orrery_open.argtypes = [pointer, number, number]
     found.orrery_close.argtypes = [pointer]
-    found.orrery_step.argtypes = [pointer, pointer, number, number, pointer, pointer, pointer]
+    found.orrery_step.argtypes = [pointer, pointer, number, pointer, number, pointer]
     found.orrery_pack.argtypes = [pointer, number, pointer, number, number, number, pointer]
     return found
 
@@ -166,9 +177,9 @@ class PlaceCache:
     def __len__(self) -> int:
         return self.length
 
-    def grow(self) -> None:
-        """Make room for one more token."""
-        if self.length == self.keys.shape[2]:
+    def grow(self, tokens: int) -> None:
+        """Make room for more tokens."""
+        while self.length + tokens > self.keys.shape[2]:
             self.keys = torch.cat([self.keys, torch.zeros_like(self.keys)], dim=2)
             self.values = torch.cat([self.values, torch.zeros_like(self.values)], dim=2)
 
@@ -182,7 +193,7 @@ class PlaceCache:
 
 
 class Step:
-    """A model's threads; one token at a time goes through."""
+    """A model's threads."""
 
     def __init__(
         self,
@@ -245,26 +256,82 @@ class Step:
         """Of a text that begins."""
         return PlaceCache(len(self.layers), self.sizes.key_heads, self.sizes.head_size)
 
-    def __call__(
-        self, embedding: Float[Tensor, " d"], cache: PlaceCache, *, score: bool = True
-    ) -> Float[Tensor, " v"] | None:
-        """Read a token; scores of the next one, if they are wanted.
+    def read(
+        self, embeddings: Float[Tensor, "t d"], cache: PlaceCache, *, score: bool = True
+    ) -> Float[Tensor, "n v"]:
+        """Read on in a text.
+
+        Args:
+            embeddings: of the tokens.
+            cache: of the text before them; it is brought up to date.
+            score: whether the token after the last one is to be scored.
+
+        Returns:
+            Scores of the next token in one row, or no row.
 
         Raises:
-            ValueError: the text is as long as the context.
+            ValueError: the text gets longer than the context.
         """
-        if len(cache) >= self.sizes.context:
+        self.make_room(cache, len(embeddings))
+        parts = embeddings.split(MOST_TOKENS)
+        scores = self.nothing()
+        for i, part in enumerate(parts):
+            last = score and i == len(parts) - 1
+            places = range(cache.length, cache.length + len(part))
+            scores = self.step(part, [(cache, place) for place in places], scored=int(last))
+            cache.length += len(part)
+        return scores
+
+    def write(
+        self, embeddings: Float[Tensor, "b d"], caches: Sequence[PlaceCache]
+    ) -> Float[Tensor, "b v"]:
+        """Read one more token of each text; scores of the next ones.
+
+        Each text's scores are what they would be without the others.
+
+        Raises:
+            ValueError: a text gets longer than the context.
+        """
+        for cache in caches:
+            self.make_room(cache, 1)
+        rows = [(cache, cache.length) for cache in caches]
+        scores = [self.nothing()]
+        for start in range(0, len(rows), MOST_TOKENS):
+            part = rows[start : start + MOST_TOKENS]
+            some = embeddings[start : start + MOST_TOKENS]
+            scores.append(self.step(some, part, scored=len(part)))
+        for cache in caches:
+            cache.length += 1
+        return torch.cat(scores)
+
+    def make_room(self, cache: PlaceCache, tokens: int) -> None:
+        """For more tokens of a text."""
+        if len(cache) + tokens > self.sizes.context:
             raise ValueError(f"a text must be at most context={self.sizes.context} long")
-        cache.grow()
-        embedding = embedding.float().contiguous()
-        scores = torch.empty(-(-self.sizes.vocab // ROWS) * ROWS) if score else None
+        cache.grow(tokens)
+
+    def nothing(self) -> Float[Tensor, "n v"]:
+        """No scores."""
+        return torch.empty(0, self.sizes.vocab)
+
+    def step(
+        self,
+        embeddings: Float[Tensor, "t d"],
+        rows: Sequence[tuple[PlaceCache, int]],
+        *,
+        scored: int,
+    ) -> Float[Tensor, "n v"]:
+        """Up to eight tokens, each with its text and place, the last `scored` of them scored."""
+        embeddings = embeddings.float().contiguous()
+        texts = (CText * len(rows))()
+        for i, (cache, place) in enumerate(rows):
+            capacity = cache.keys.shape[2]
+            texts[i] = CText(cache.keys.data_ptr(), cache.values.data_ptr(), capacity, place)
+        scores = torch.empty(scored, -(-self.sizes.vocab // ROWS) * ROWS)
         self.native.orrery_step(
-            self.pool, embedding.data_ptr(), cache.length, cache.keys.shape[2],
-            cache.keys.data_ptr(), cache.values.data_ptr(),
-            None if scores is None else scores.data_ptr(),
-        )  # fmt: skip
-        cache.length += 1
-        return None if scores is None else scores[: self.sizes.vocab]
+            self.pool, embeddings.data_ptr(), len(rows), texts, scored, scores.data_ptr()
+        )
+        return scores[:, : self.sizes.vocab]
 
     def __del__(self) -> None:
         if getattr(self, "pool", None) is not None:

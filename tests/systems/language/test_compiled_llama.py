@@ -59,3 +59,14 @@ def test_a_token_that_is_none_is_refused(tmp_path):
     for token in (-1, len(VOCABULARY)):
         with pytest.raises(ValueError, match="tokens must be from 0 to"):
             model(torch.tensor([[token]]), model.new_cache())
+
+
+def test_texts_side_by_side_score_as_each_alone(tmp_path):
+    model = CompiledLlama(Gguf(write_gguf(tmp_path / "m.gguf", tiny_llama(), "Q4_1")), threads=2)
+    texts = torch.randint(len(VOCABULARY), (3, 9), generator=torch.Generator().manual_seed(2))
+    caches = [model.new_cache() for _ in texts]
+    for text, cache in zip(texts, caches, strict=True):
+        model(text[None, :-1], cache)
+    together = model.write(texts[:, -1], caches)
+    alone = [model(text[None], model.new_cache()) for text in texts]
+    assert together.equal(torch.cat(alone))

@@ -8,7 +8,7 @@ Source: `orrery.systems.language.gguf_llama` for the file, `orrery.inference.ste
 Differs from the papers: numbers of fewer bits, as said.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -35,6 +35,7 @@ SYSTEM = System(
 )  # fmt: skip
 
 Tokens = Int[Tensor, "1 t"]
+Scores = Float[Tensor, "b v"]
 AS_STORED = {"Q4_0", "Q4_1", "Q8_0"}
 
 
@@ -130,24 +131,30 @@ class CompiledLlama:
         """Of a text that begins."""
         return self.step.new_cache()
 
-    def embedding(self, token: int) -> Float[Tensor, " d"]:
-        """The vector of a token, out of the file."""
-        stored = self.file.tensors["token_embd.weight"]
-        blocks = self.file.blocks("token_embd.weight")
-        count = stored.shape[1] // stored.format.numbers
-        return stored.format.unpack(blocks[token * count : (token + 1) * count]).flatten()
+    def embeddings(self, tokens: Int[Tensor, " t"]) -> Float[Tensor, "t d"]:
+        """The vectors of tokens, out of the file.
 
-    def __call__(self, tokens: Tokens, cache: PlaceCache) -> Float[Tensor, "1 v"]:
+        Raises:
+            ValueError: a token is none of the vocabulary.
+        """
+        if not 0 <= int(tokens.min()) <= int(tokens.max()) < self.config.vocab:
+            raise ValueError(f"tokens must be from 0 to {self.config.vocab - 1}, got {tokens}")
+        stored = self.file.tensors["token_embd.weight"]
+        rows = self.file.blocks("token_embd.weight").unflatten(0, (self.config.vocab, -1))[tokens]
+        return stored.format.unpack(rows.flatten(0, 1)).reshape(len(tokens), -1)
+
+    def write(self, tokens: Int[Tensor, " b"], caches: Sequence[PlaceCache]) -> Scores:
+        """One more token of each text; scores of the next ones.
+
+        Raises:
+            ValueError: a token is none of the vocabulary, or a text is longer than the context.
+        """
+        return self.step.write(self.embeddings(tokens), caches)
+
+    def __call__(self, tokens: Tokens, cache: PlaceCache) -> Scores:
         """Scores of the token after the last of `tokens`, which the cache has not seen.
 
         Raises:
             ValueError: a token is none of the vocabulary, or the text is longer than the context.
         """
-        if not 0 <= int(tokens.min()) <= int(tokens.max()) < self.config.vocab:
-            raise ValueError(f"tokens must be from 0 to {self.config.vocab - 1}, got {tokens}")
-        *before, last = tokens[0].tolist()
-        for token in before:
-            self.step(self.embedding(token), cache, score=False)
-        scores = self.step(self.embedding(last), cache)
-        assert scores is not None
-        return scores[None]
+        return self.step.read(self.embeddings(tokens[0]), cache)
