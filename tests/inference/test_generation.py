@@ -65,7 +65,8 @@ def test_it_writes_what_transformers_writes(
     ids, mask = prompts(seed, batch, length)
     options = {"max_new_tokens": most, "min_new_tokens": min(least, most), "num_beams": beams,
                "eos_token_id": ends, "forced_eos_token_id": forced,
-               "num_return_sequences": 1 if forced else min(beams, 1 + seed % 2)}  # fmt: skip
+               "num_return_sequences": 1 if forced else min(beams, 1 + seed % 2),
+               "repetition_penalty": (1.0, 1.5, 0.8)[seed % 3]}  # fmt: skip
     if beams > 1:
         options |= {"length_penalty": penalty, "early_stopping": early}
     if ends is not None:
@@ -81,7 +82,8 @@ def test_it_draws_what_transformers_draws(pairs, seed):
     ids, mask = prompts(seed, 3, 4)
     options = {"max_new_tokens": 9, "do_sample": True,
                "eos_token_id": END, "pad_token_id": PAD, "temperature": 0.5 + seed / 4,
-               "top_k": 1 + 2 * seed, "top_p": 0.4 + 0.1 * seed}  # fmt: skip
+               "top_k": 1 + 2 * seed, "top_p": 0.4 + 0.1 * seed,
+               "min_p": (None, 0.1, 0.5)[seed % 3], "repetition_penalty": 1 + seed / 5}  # fmt: skip
     torch.manual_seed(seed)
     expected = their_generate(theirs, ids, mask, **options)
     generator = torch.Generator().manual_seed(seed)
@@ -166,6 +168,8 @@ def test_the_nucleus_is_the_smallest_that_is_likely_enough(top_p, seed):
         ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
+        ({"min_p": 1.1}, r"min_p must be in \[0, 1\], got 1.1"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must be above 0, got 0.0"),
     ],
 )
 def test_bad_choices_are_refused(bad, message):

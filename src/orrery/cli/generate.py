@@ -70,6 +70,13 @@ def add_options(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default 1")
     parser.add_argument("--top-k", type=int, metavar="K", help="default: all")
+    parser.add_argument(
+        "--min-p", type=float, metavar="P", help="of the likeliest token's chance; default: none"
+    )
+    parser.add_argument(
+        "--repetition-penalty", type=float, default=1.0, metavar="R",
+        help="above 1, tokens that stand in the text get less likely",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the draws")
     parser.add_argument("--system", default="", metavar="TEXT", help="said before all else")
     parser.add_argument(
@@ -91,13 +98,19 @@ def checked(chosen: Any) -> dict[str, Any]:
         raise UsageError(f"--top-p must be in (0, 1], got {chosen.top_p}")
     if chosen.top_k is not None and chosen.top_k < 1:
         raise UsageError(f"--top-k must be at least 1, got {chosen.top_k}")
+    if chosen.min_p is not None and not 0 <= chosen.min_p <= 1:
+        raise UsageError(f"--min-p must be in [0, 1], got {chosen.min_p}")
+    if not (math.isfinite(chosen.repetition_penalty) and chosen.repetition_penalty > 0):
+        raise UsageError(f"--repetition-penalty must be above 0, got {chosen.repetition_penalty}")
     if not 0 <= chosen.seed < 2**63:
         raise UsageError(f"--seed must be in [0, 2^63), got {chosen.seed}")
-    options: dict[str, Any] = {"max_new_tokens": chosen.max_tokens}
+    options: dict[str, Any] = {
+        "max_new_tokens": chosen.max_tokens, "repetition_penalty": chosen.repetition_penalty,
+    }  # fmt: skip
     if chosen.temperature > 0:
         options |= {
             "do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p,
-            "top_k": chosen.top_k,
+            "top_k": chosen.top_k, "min_p": chosen.min_p,
         }  # fmt: skip
     return options
 

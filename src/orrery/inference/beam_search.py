@@ -53,7 +53,14 @@ def rows(texts: Texts, chosen: Int[Tensor, "b m"]) -> Int[Tensor, "b m u"]:
     return texts.gather(1, chosen[..., None].expand(-1, -1, texts.shape[-1]))
 
 
-def search(step: Callable[..., Tensor], state: Any, prompt: Tokens, how: Decoding) -> Written:
+def search(
+    step: Callable[..., Tensor],
+    state: Any,
+    prompt: Tokens,
+    how: Decoding,
+    *,
+    text: Tokens | None = None,
+) -> Written:
     """The best texts of each prompt, as `orrery.inference.generation.write` gives them back.
 
     Args:
@@ -61,7 +68,9 @@ def search(step: Callable[..., Tensor], state: Any, prompt: Tokens, how: Decodin
         state: what the step keeps; its rows are repeated and reordered.
         prompt: one a row.
         how: the choices.
+        text: the prompt with no padding in it, for what `how` rules by the text so far.
     """
+    text = prompt if text is None else text
     b, n = len(prompt), how.num_beams
     first = n * torch.arange(b, device=prompt.device)[:, None]  # row of each prompt's first beam
     texts = prompt.new_full((b, n, how.max_new_tokens), filler(how))
@@ -72,7 +81,7 @@ def search(step: Callable[..., Tensor], state: Any, prompt: Tokens, how: Decodin
     fresh = prompt
     for added in range(how.max_new_tokens):
         chances = step(fresh, state).float().log_softmax(dim=-1)
-        chances = how.rule(chances, added, length=prompt.shape[1] + added)
+        chances = how.rule(chances, so_far(text, open_, added), added)
         if added == 0:
             chances = chances.repeat_interleave(n, dim=0)
             state.take(torch.arange(b, device=prompt.device).repeat_interleave(n))
@@ -92,6 +101,15 @@ def search(step: Callable[..., Tensor], state: Any, prompt: Tokens, how: Decodin
         state.take((first + parents.gather(1, following)).flatten())
         fresh = open_.texts[..., added].flatten()[:, None]
     return joined(prompt, finished.texts[:, : how.num_return_sequences], how)
+
+
+def so_far(prompt: Tokens, open_: Beams, added: int) -> Written:
+    """The text that each row of the state has read: before the first token, the prompts alone."""
+    if added == 0:
+        return prompt
+    n = open_.scores.shape[1]
+    written = open_.texts[..., :added].flatten(0, 1)
+    return torch.cat([prompt.repeat_interleave(n, dim=0), written], dim=1)
 
 
 def likeliest(

@@ -45,6 +45,11 @@ class Decoding:
     """Only the k likeliest tokens are drawn."""
     top_p: float | int = 1.0
     """Only the likeliest tokens are drawn, as few as together have this chance."""
+    min_p: float | int | None = None
+    """Only tokens are drawn that have this share of the likeliest one's chance."""
+    repetition_penalty: float | int = 1.0
+    """The scores of tokens that stand in the text, the prompt included, are divided by this, or
+    multiplied where they are negative."""
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "num_beams", "num_return_sequences"):
@@ -64,12 +69,19 @@ class Decoding:
             )
         if self.do_sample and self.num_beams > 1:
             raise ValueError(f"num_beams must be 1 with do_sample, got {self.num_beams}")
+        self._check_draws()
+
+    def _check_draws(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            raise ValueError(f"min_p must be in [0, 1], got {self.min_p}")
+        if not self.repetition_penalty > 0:
+            raise ValueError(f"repetition_penalty must be above 0, got {self.repetition_penalty}")
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -91,19 +103,21 @@ class Decoding:
         """Whether each of these tokens ends a text."""
         return torch.isin(last, torch.tensor(self.ends, dtype=last.dtype, device=last.device))
 
-    def rule(self, scores: Scores, added: int, *, length: int) -> Scores:
-        """Scores of the next token with what is not allowed at minus infinity.
+    def rule(self, scores: Scores, texts: Tokens, added: int) -> Scores:
+        """Scores of the next token: repetitions made less likely, and what is not allowed at -inf.
 
         Args:
             scores: raw scores or log-probabilities.
+            texts: so far, with their prompts.
             added: tokens added so far.
-            length: of the text so far, its prompt included.
         """
+        if self.repetition_penalty != 1:
+            scores = less_of(scores, texts, self.repetition_penalty)
         if added < self.min_new_tokens and self.ends:
             scores = scores.clone()
             scores[:, list(self.ends)] = -torch.inf
         forced = None
-        if length == 1:
+        if texts.shape[1] == 1:
             forced = self.forced_bos_token_id
         if added == self.max_new_tokens - 1 and self.forced_eos_token_id is not None:
             forced = self.forced_eos_token_id
@@ -113,8 +127,12 @@ class Decoding:
         return scores
 
     def draw(self, scores: Scores, generator: torch.Generator | None) -> Int[Tensor, " b"]:
-        """One token a row by its chance under temperature, top_k and top_p."""
+        """One token a row by its chance under temperature, top_k, top_p and min_p."""
         scores = most_likely(scores / self.temperature, self.top_k, self.top_p)
+        if self.min_p is not None:
+            chances = scores.softmax(dim=-1)
+            least = self.min_p * chances.amax(dim=-1, keepdim=True)
+            scores = scores.masked_fill(chances < least, -torch.inf)
         return torch.multinomial(scores.softmax(dim=-1), 1, generator=generator).squeeze(1)
 
 
@@ -134,3 +152,13 @@ def most_likely(scores: Scores, top_k: int | None = None, top_p: float | int = 1
         beyond[:, 0] = False
         scores = scores.masked_fill(beyond.scatter(1, order, beyond), -torch.inf)
     return scores
+
+
+def less_of(scores: Scores, texts: Tokens, penalty: float) -> Scores:
+    """Scores with tokens that stand in their texts made less likely.
+
+    Source: Keskar et al. 2019 (CTRL), arXiv:1909.05858, section 4.1; negative scores are multiplied
+    where the paper divides all, so that they get smaller too, as is usual now.
+    """
+    old = scores.gather(1, texts)
+    return scores.scatter(1, texts, torch.where(old < 0, old * penalty, old / penalty))

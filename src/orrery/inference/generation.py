@@ -102,7 +102,8 @@ def generate(
 
     kept = KeyValueCache() if cache is None else cache
     state = DecoderState(cache=kept, seen=attention_mask)
-    return write(step, state, input_ids, Decoding(**options), generator=generator)
+    how = Decoding(**options)
+    return write(step, state, input_ids, how, generator=generator, seen=attention_mask)
 
 
 @torch.no_grad()
@@ -113,22 +114,32 @@ def write(
     how: Decoding,
     *,
     generator: torch.Generator | None = None,
+    seen: Seen | None = None,
 ) -> Written:
     """The prompt and what comes after it, padded behind to one length.
 
     The prompt is read once a row; a search with beams repeats the state's rows after that.
+
+    Args:
+        step: scores the next token.
+        state: what it keeps.
+        prompt: one a row, shorter ones padded in front.
+        how: the choices.
+        generator: the source of chance of `do_sample`.
+        seen: 1 at the tokens of the prompt that count as text, 0 at padding.
     """
+    text = prompt if seen is None else prompt.where(seen != 0, prompt[:, -1:])
     if how.num_beams > 1:
-        return search(step, state, prompt, how)
-    tokens = fresh = prompt
+        return search(step, state, prompt, how, text=text)
+    fresh = prompt
     done = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
     for added in range(how.max_new_tokens):
-        scores = how.rule(step(fresh, state).float(), added, length=tokens.shape[1])
+        scores = how.rule(step(fresh, state).float(), text, added)
         chosen = how.draw(scores, generator) if how.do_sample else scores.argmax(dim=-1)
         chosen = torch.where(done, how.filler, chosen)
         fresh = chosen[:, None]
-        tokens = torch.cat([tokens, fresh], dim=1)
+        text = torch.cat([text, fresh], dim=1)
         done = done | how.ended(chosen)
         if done.all():
             break
-    return tokens
+    return torch.cat([prompt, text[:, prompt.shape[1] :]], dim=1)

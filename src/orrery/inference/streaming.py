@@ -95,13 +95,14 @@ def stream(
         raise ValueError("a stream needs a prompt and num_beams=1")
     pace = Pace() if pace is None else pace
     pace.prompt_tokens, start = len(prompt), time.perf_counter()
-    fresh = torch.tensor([list(prompt)])
+    text = fresh = torch.tensor([list(prompt)])
     for added in range(how.max_new_tokens):
         with torch.inference_mode():
-            raw = step(fresh, state).float()
-            scores = how.rule(raw, added, length=len(prompt) + added)
+            scores = how.rule(step(fresh, state).float(), text, added)
             chosen = how.draw(scores, generator) if how.do_sample else scores.argmax(dim=-1)
-        fresh, token, pace.tokens = chosen[:, None], int(chosen), added + 1
+            fresh = chosen[:, None]
+            text = torch.cat([text, fresh], dim=1)
+        token, pace.tokens = int(chosen), added + 1
         now = time.perf_counter()
         if added == 0:
             pace.prefill_seconds, start = now - start, now
