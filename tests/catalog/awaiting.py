@@ -12,8 +12,10 @@ AWAITING_RECORD = frozenset(
         "early_cnns",
         "fashion_record",
         "masked_or_next",
+        "positions",
         "shared_keys",
         "text_to_text",
+        "truncated_bptt",
     }
 )
 
