@@ -7,7 +7,6 @@ import pytest
 
 AWAITING_RECORD = frozenset(
     {
-        "backward_cost",
         "bert_recipe",
         "early_cnns",
         "fashion_record",

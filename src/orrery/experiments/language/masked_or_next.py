@@ -82,7 +82,7 @@ SCALES = {
 class MaskedOrNextSettings(Settings):
     """A smoke run takes a few steps with tiny models; a tour pre-trains shortly."""
 
-    steps: Annotated[int, Range(1, 1_000_000)] = 600
+    steps: Annotated[int, Range(1, 1_000_000)] = 1_000
     """Optimiser steps of each pre-training."""
     batch: Annotated[int, Range(1, 4_096, "windows")] = 32
     """Windows in a batch, also of verses."""
