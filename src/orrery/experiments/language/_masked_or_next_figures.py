@@ -19,8 +19,8 @@ def bytes_and_kinds(results: Sequence[Measured], labels: int, classes: int) -> d
     mean, _ = over_seeds(results, ["commonest"])
     bytes_.axhline(mean[0], color="#9aa0aa", linestyle=":")
     bytes_.set_xticks([0.18, 1.18], ["a gap", "the next byte"])
-    bytes_.set(title="Books not read before", ylabel="right")
-    bytes_.legend()
+    bytes_.set(title="Books not read before", ylabel="right", ylim=(0, 1))
+    bytes_.legend(loc="upper left")
     arms = [key.removesuffix("/kind") for key in results[0] if key.endswith("/kind")]
     mean, half = over_seeds(results, [f"{arm}/kind" for arm in arms])
     kinds.barh(range(len(arms)), mean, xerr=half, color=COLOURS[0], ecolor="#9aa0aa")
