@@ -126,6 +126,13 @@ class Decoding:
             scores[:, forced] = 0
         return scores
 
+    def choose(
+        self, scores: Scores, texts: Tokens, added: int, generator: torch.Generator | None
+    ) -> Int[Tensor, " b"]:
+        """The next token of each text: the likeliest that is allowed, or drawn by `do_sample`."""
+        scores = self.rule(scores.float(), texts, added)
+        return self.draw(scores, generator) if self.do_sample else scores.argmax(dim=-1)
+
     def draw(self, scores: Scores, generator: torch.Generator | None) -> Int[Tensor, " b"]:
         """One token a row by its chance under temperature, top_k, top_p and min_p."""
         scores = most_likely(scores / self.temperature, self.top_k, self.top_p)

@@ -134,8 +134,7 @@ def write(
     fresh = prompt
     done = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
     for added in range(how.max_new_tokens):
-        scores = how.rule(step(fresh, state).float(), text, added)
-        chosen = how.draw(scores, generator) if how.do_sample else scores.argmax(dim=-1)
+        chosen = how.choose(step(fresh, state), text, added, generator)
         chosen = torch.where(done, how.filler, chosen)
         fresh = chosen[:, None]
         text = torch.cat([text, fresh], dim=1)

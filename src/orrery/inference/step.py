@@ -183,6 +183,16 @@ class PlaceCache:
             self.keys = torch.cat([self.keys, torch.zeros_like(self.keys)], dim=2)
             self.values = torch.cat([self.values, torch.zeros_like(self.values)], dim=2)
 
+    def beginning(self, length: int) -> "PlaceCache":
+        """A copy of the first `length` tokens."""
+        layers, key_heads, _, size = self.keys.shape
+        copy = PlaceCache(layers, key_heads, size)
+        copy.grow(length)
+        copy.keys[:, :, :length] = self.keys[:, :, :length]
+        copy.values[:, :, :length] = self.values[:, :, :length]
+        copy.length = length
+        return copy
+
     def take(self, rows: Tensor) -> None:
         """There is one text, and it goes on."""
         assert rows.tolist() == [0], rows

@@ -98,8 +98,7 @@ def stream(
     text = fresh = torch.tensor([list(prompt)])
     for added in range(how.max_new_tokens):
         with torch.inference_mode():
-            scores = how.rule(step(fresh, state).float(), text, added)
-            chosen = how.draw(scores, generator) if how.do_sample else scores.argmax(dim=-1)
+            chosen = how.choose(step(fresh, state), text, added, generator)
             fresh = chosen[:, None]
             text = torch.cat([text, fresh], dim=1)
         token, pace.tokens = int(chosen), added + 1
