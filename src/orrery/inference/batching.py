@@ -43,6 +43,8 @@ class Written:
     text: int
     """The number that `add` gave."""
     token: int
+    chance: float
+    """Its log-probability, before `how` ruled anything out."""
     last: bool
 
 
@@ -148,4 +150,5 @@ class Batch:
             self.done[tuple(text.prompt + text.added)] = text.cache
             while len(self.done) > self.kept:
                 self.done.popitem(last=False)
-        return Written(text.number, token, last)
+        chance = float(scores.float().log_softmax(dim=-1)[token])
+        return Written(text.number, token, chance, last)

@@ -31,6 +31,12 @@ class KeyValueCache:
         self.keys = [k[rows] for k in self.keys]
         self.values = [v[rows] for v in self.values]
 
+    def beginning(self, length: int) -> "KeyValueCache":
+        """A cache of the first `length` tokens; this one stays as it is."""
+        found = KeyValueCache(list(self.keys), list(self.values))
+        found.cut(length)
+        return found
+
     def cut(self, length: int) -> None:
         """Forget all but the first `length` tokens."""
         self.keys = [k[..., :length, :] for k in self.keys] if length else []

@@ -9,7 +9,7 @@ from tests.inference.tiny_gguf import tiny_llama, write_gguf
 
 from orrery.cli.main import guarded
 from orrery.errors import OrreryError
-from orrery.inference.streaming import Pace
+from orrery.inference.streaming import Pace, stream
 from orrery.systems.language.local_llm import LocalLlm
 
 
@@ -132,3 +132,24 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("the\n/again\nthe\n"))
     assert guarded(["chat", "--model", str(path), "--max-tokens", "5"]) == 0
     assert capsys.readouterr().out.count("[stopped]") == 2
+
+
+def test_the_best_of_several_answers_is_the_likeliest(model):
+    prompt = model.tokenizer.encode("the end")
+    options = {"do_sample": True, "max_new_tokens": 6, "temperature": 2.0}
+    answers = []
+    for seed in range(5, 9):
+        generator = torch.Generator().manual_seed(seed)
+        how, read = model.how(prompt, options), model.nothing_read()
+        tokens = list(stream(model.model, read.cache, prompt, how, generator=generator))
+        text, chances = list(prompt), []
+        for token in tokens:
+            scores = model.model(torch.tensor([text]), model.model.new_cache())[0]
+            chances.append(scores.log_softmax(dim=-1)[token].item())
+            text.append(token)
+        words = model.tokenizer.decode(token for token in tokens if token != model.end)
+        answers.append((sum(chances) / len(chances), words))
+    assert len({words for _, words in answers}) > 1
+    assert model.best_of(4, prompt, seed=5, **options) == max(answers)[1]
+    with pytest.raises(ValueError, match="count must be at least 1"):
+        model.best_of(0, prompt)

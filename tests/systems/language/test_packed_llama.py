@@ -64,6 +64,23 @@ def test_packed_weights_score_as_the_same_weights_worked_out(kind, tmp_path):
     assert packed.bytes <= matrices * 5 / 8 + others * 4  # four bits, and two numbers for 32
 
 
+def test_texts_in_turn_score_as_each_alone(tmp_path):
+    model = PackedLlama(Gguf(write_gguf(tmp_path / "m.gguf", tiny_llama(), "Q4_1")))
+    texts = torch.randint(len(VOCABULARY), (2, 5), generator=torch.Generator().manual_seed(2))
+    shared = model.new_cache()
+    model(texts[:1, :4], shared)
+    caches = [shared.beginning(4), model.new_cache()]
+    model(texts[1:, :4], caches[1])
+    together = model.write(texts[:, 4], caches)
+    alone = []
+    for text in texts:
+        cache = model.new_cache()
+        model(text[None, :4], cache)
+        alone.append(model(text[None, 4:], cache))
+    assert together.equal(torch.cat(alone))
+    assert len(shared) == 4
+
+
 def test_weights_in_another_format_are_refused_in_one_line(tmp_path):
     path = write_gguf(tmp_path / "m.gguf", tiny_llama(), "Q8_0")
     with pytest.raises(OrreryError, match="must be Q4_0 or Q4_1, got Q8_0"):

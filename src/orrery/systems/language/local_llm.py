@@ -9,10 +9,12 @@ arXiv:2502.02737, for the model that comes with orrery.
 Differs from the paper: weights in four bits, as the package brings them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from orrery.catalog import System
 from orrery.errors import OrreryError
+from orrery.inference.batching import Batch, Written
 from orrery.inference.chat_template import ChatTemplate, Message
 from orrery.inference.decoding import Decoding
 from orrery.inference.gguf import Gguf
@@ -125,12 +128,7 @@ class LocalLlm:
             OrreryError: the prompt leaves no room for an answer.
             ValueError: an option is out of range.
         """
-        how = Decoding(eos_token_id=self.end, **options)  # type: ignore[arg-type]
-        if len(prompt) + how.max_new_tokens > self.context:
-            raise OrreryError(
-                f"the text has {len(prompt)} tokens and the answer up to {how.max_new_tokens}; "
-                f"together at most {self.context} are allowed"
-            )
+        how = self.how(prompt, options)
         read = self.nothing_read() if read is None else read
         fresh = list(prompt[read.keep(prompt) :])
         pieces = TextPieces(stops)
@@ -144,6 +142,48 @@ class LocalLlm:
         rest = pieces.push(b"", last=True)
         if rest:
             yield rest
+
+    def best_of(
+        self, count: int, prompt: Sequence[int], *, seed: int = 0, **options: object
+    ) -> str:
+        """Of so many answers drawn, the one whose tokens are likeliest on average.
+
+        Args:
+            count: answers, written side by side; the prompt is read once.
+            prompt: tokens.
+            seed: of the first; each further one has the next.
+            options: of `Decoding`.
+
+        Raises:
+            OrreryError: the prompt leaves no room for an answer.
+            ValueError: an option is out of range, or count is below 1.
+        """
+        if count < 1:
+            raise ValueError(f"count must be at least 1, got {count}")
+        how = self.how(prompt, options)
+        batch, answers = Batch(self.model), defaultdict[int, list[Written]](list)
+        for i in range(count):
+            batch.add(prompt, how, seed=seed + i)
+        for one in batch.run():
+            answers[one.text].append(one)
+        best = max(answers.values(), key=lambda answer: fmean(one.chance for one in answer))
+        tokens = [one.token for one in best if one.token != self.end]
+        return self.tokenizer.decode(tokens)
+
+    def how(self, prompt: Sequence[int], options: Mapping[str, object]) -> Decoding:
+        """The choices of an answer, once it is sure that there is room for it.
+
+        Raises:
+            OrreryError: there is not.
+            ValueError: an option is out of range.
+        """
+        how = Decoding(eos_token_id=self.end, **options)  # type: ignore[arg-type]
+        if len(prompt) + how.max_new_tokens > self.context:
+            raise OrreryError(
+                f"the text has {len(prompt)} tokens and the answer up to {how.max_new_tokens}; "
+                f"together at most {self.context} are allowed"
+            )
+        return how
 
     def _step(self, fresh: Tensor, read: Read) -> Tensor:
         scores = self.model(fresh, read.cache)

@@ -9,6 +9,7 @@ the products.
 Differs from the papers: activations go into products as bfloat16.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -61,6 +62,10 @@ class PackedLlama:
         """Scores of the token after the last of `tokens`, which the cache has not seen."""
         x: Tensor = self.model.read(tokens, cache=cache)
         return self.head.scores(x[:, -1])
+
+    def write(self, tokens: Tensor, caches: Sequence[KeyValueCache]) -> Tensor:
+        """One token more of each text, text after text; scores of the next ones."""
+        return torch.cat([self(one[None, None], c) for one, c in zip(tokens, caches, strict=True)])
 
     def new_cache(self) -> KeyValueCache:
         """Of a text that begins."""
