@@ -3,6 +3,7 @@
 import math
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("prompt", metavar="PROMPT", help="the question; - reads standard input")
     parser.add_argument("--plain", action="store_true", help="write on, do not answer")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="ends it")
+    parser.add_argument(
+        "--best-of", type=int, default=1, metavar="N", help="draw N answers, show the likeliest one"
+    )
     add_options(parser)
     parser.add_argument("--json", action="store_true", help="print an object at the end")
     chosen = parser.parse_args(argv)
@@ -37,6 +41,10 @@ def main(argv: list[str]) -> int:
         raise UsageError("PROMPT must not be empty")
     if "" in chosen.stop:
         raise UsageError("--stop must not be empty")
+    if chosen.best_of > 1 and not (chosen.temperature > 0 and not chosen.stop):
+        raise UsageError("--best-of draws answers: it needs --temperature above 0, and no --stop")
+    if chosen.best_of < 1:
+        raise UsageError(f"--best-of must be at least 1, got {chosen.best_of}")
     model = opened(chosen.model)
 
     import torch
@@ -47,8 +55,12 @@ def main(argv: list[str]) -> int:
     messages.append({"role": "user", "content": text})
     prompt = model.tokenizer.encode(text) if chosen.plain else model.prompt(messages)
     pace, pieces = Pace(), list[str]()
-    generator = torch.Generator().manual_seed(chosen.seed)
-    answer = model.write(prompt, stops=chosen.stop, pace=pace, generator=generator, **options)
+    if chosen.best_of > 1:
+        best = model.best_of(chosen.best_of, prompt, seed=chosen.seed, pace=pace, **options)
+        answer: Iterator[str] = iter([best])
+    else:
+        generator = torch.Generator().manual_seed(chosen.seed)
+        answer = model.write(prompt, stops=chosen.stop, pace=pace, generator=generator, **options)
     for piece in answer:
         pieces.append(piece)
         if not chosen.json:

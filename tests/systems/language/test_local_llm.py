@@ -88,6 +88,13 @@ def test_generate_answers_and_tells_how_fast(path, capsys):
         (["generate", "x", "--max-tokens", "0"], "--max-tokens must be at least 1, got 0"),
         (["generate", "x", "--temperature", "nan"], "--temperature must be at least 0, got nan"),
         (["generate", "x", "--top-p", "0"], "--top-p must be in (0, 1], got 0.0"),
+        (["generate", "x", "--min-p", "2"], "--min-p must be in [0, 1], got 2.0"),
+        (["chat", "--repetition-penalty", "0"], "--repetition-penalty must be above 0, got 0.0"),
+        (["generate", "x", "--best-of", "0"], "--best-of must be at least 1, got 0"),
+        (
+            ["generate", "x", "--best-of", "2"],
+            "--best-of draws answers: it needs --temperature above 0, and no --stop",
+        ),
         (["generate", "x", "--top-k", "0"], "--top-k must be at least 1, got 0"),
         (["generate", "x", "--seed", "-1"], "--seed must be in [0, 2^63), got -1"),
         (["generate", "x", "--stop", ""], "--stop must not be empty"),
@@ -153,3 +160,15 @@ def test_the_best_of_several_answers_is_the_likeliest(model):
     assert model.best_of(4, prompt, seed=5, **options) == max(answers)[1]
     with pytest.raises(ValueError, match="count must be at least 1"):
         model.best_of(0, prompt)
+
+
+def test_generate_shows_the_likeliest_of_several(path, model, capsys):
+    options = ["--max-tokens", "6", "--temperature", "2", "--seed", "5"]
+    argv = ["generate", "the", "--plain", "--model", str(path), "--best-of", "4", *options]
+    assert guarded([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    prompt = model.tokenizer.encode("the")
+    drawn = {"do_sample": True, "max_new_tokens": 6, "temperature": 2.0}
+    assert found["text"] == model.best_of(4, prompt, seed=5, **drawn)
+    assert found["prompt_tokens"] == len(prompt) + 3  # read once, and the last token by each
+    assert 4 <= found["tokens"] <= 24

@@ -9,6 +9,7 @@ arXiv:2502.02737, for the model that comes with orrery.
 Differs from the paper: weights in four bits, as the package brings them.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -144,7 +145,13 @@ class LocalLlm:
             yield rest
 
     def best_of(
-        self, count: int, prompt: Sequence[int], *, seed: int = 0, **options: object
+        self,
+        count: int,
+        prompt: Sequence[int],
+        *,
+        seed: int = 0,
+        pace: Pace | None = None,
+        **options: object,
     ) -> str:
         """Of so many answers drawn, the one whose tokens are likeliest on average.
 
@@ -152,6 +159,7 @@ class LocalLlm:
             count: answers, written side by side; the prompt is read once.
             prompt: tokens.
             seed: of the first; each further one has the next.
+            pace: filled with how long all of them took.
             options: of `Decoding`.
 
         Raises:
@@ -160,12 +168,18 @@ class LocalLlm:
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
-        how = self.how(prompt, options)
+        how, pace = self.how(prompt, options), Pace() if pace is None else pace
         batch, answers = Batch(self.model), defaultdict[int, list[Written]](list)
         for i in range(count):
             batch.add(prompt, how, seed=seed + i)
+        start = time.perf_counter()
         for one in batch.run():
             answers[one.text].append(one)
+            pace.tokens += 1
+            if pace.tokens == 1:
+                pace.prefill_seconds = time.perf_counter() - start
+        pace.prompt_tokens = batch.read
+        pace.decode_seconds = time.perf_counter() - start - pace.prefill_seconds
         best = max(answers.values(), key=lambda answer: fmean(one.chance for one in answer))
         tokens = [one.token for one in best if one.token != self.end]
         return self.tokenizer.decode(tokens)
