@@ -96,7 +96,7 @@ SCALES = {
 class BertRecipeSettings(Settings):
     """A smoke run takes a few steps with tiny models; a tour learns hardly more than bytes."""
 
-    steps: Annotated[int, Range(1, 1_000_000)] = 400
+    steps: Annotated[int, Range(1, 1_000_000)] = 550
     """Optimiser steps of each pre-training, half of those with more steps."""
     batch: Annotated[int, Range(1, 4_096, "windows")] = 32
     """Windows in a batch."""
