@@ -10,7 +10,6 @@ AWAITING_RECORD = frozenset(
         "bert_recipe",
         "early_cnns",
         "fashion_record",
-        "masked_or_next",
         "positions",
         "shared_keys",
         "text_to_text",
