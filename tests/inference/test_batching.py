@@ -111,3 +111,13 @@ def test_bad_texts_and_sizes_are_refused(model):
     for sizes in ({"most": 0}, {"kept": -1}):
         with pytest.raises(ValueError, match="most must be at least 1 and kept 0"):
             Batch(model, **sizes)
+
+
+def test_a_prompt_that_is_refused_leaves_the_others_alone(model):
+    batch, how = Batch(model), Decoding(max_new_tokens=3)
+    first = batch.add([1, 2], how)
+    batch.step()
+    batch.add([1] * (model.config.context + 1), how)
+    with pytest.raises(ValueError, match="at most context"):
+        batch.step()
+    assert set(gathered(batch)) == {first}

@@ -3,39 +3,14 @@
 import pytest
 import torch
 
-from orrery.errors import OrreryError
 from orrery.inference import step as native
-from orrery.inference.step import BLOCK_BYTES, Matrix, PlaceCache, Rows, Step, StepLayer, StepSizes
+from orrery.inference.step import Matrix, PlaceCache, Step, StepLayer, StepSizes
+from tests.inference.stored_maps import floats, in_order, q4_1, q8_0
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="built without a C compiler")
 SIZES = StepSizes(
     width=32, heads=2, key_heads=1, head_size=16, inner=64, vocab=40, context=70, epsilon=1e-5
 )
-
-
-def q4_1(rows, groups, generator):
-    """Random groups as a file stores them, and their numbers."""
-    q = torch.randint(16, (rows * groups, 32), generator=generator, dtype=torch.uint8)
-    two = (torch.randn(rows * groups, 2, generator=generator) * 0.05).half()
-    packed = q[:, :16] | q[:, 16:] << 4
-    stored = torch.cat([two.view(torch.uint8), packed], dim=1)
-    return stored, (two[:, :1].float() * q + two[:, 1:].float()).reshape(rows, -1)
-
-
-def q8_0(rows, groups, generator):
-    q = torch.randint(-127, 128, (rows * groups, 32), generator=generator, dtype=torch.int8)
-    scale = (torch.rand(rows * groups, 1, generator=generator) * 0.01).half()
-    stored = torch.cat([scale.view(torch.uint8), q.view(torch.uint8)], dim=1)
-    return stored, (scale.float() * q).reshape(rows, -1)
-
-
-def floats(rows, groups, generator):
-    numbers = torch.randn(rows, 32 * groups, generator=generator) * 0.2
-    return numbers, numbers
-
-
-def in_order(stored, rows):
-    return Rows(stored=stored, order=torch.arange(rows))
 
 
 def random_step(make, *, threads=1, fast=True, seed=0):
@@ -119,6 +94,15 @@ def test_a_product_has_thirteen_bits(make, fast):
     assert (found - want).norm() / want.norm() < 2**-13
 
 
+def test_a_plain_and_a_fast_step_live_side_by_side():
+    rows = torch.randn(9, SIZES.width, generator=torch.Generator().manual_seed(1))
+    plain, _ = random_step(q4_1, fast=False)
+    before = plain.read(rows, plain.new_cache())
+    fast, _ = random_step(q4_1, fast=True)
+    torch.testing.assert_close(fast.read(rows, fast.new_cache()), before, atol=1e-3, rtol=1e-3)
+    assert plain.read(rows, plain.new_cache()).equal(before)
+
+
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_the_number_of_threads_changes_nothing(threads):
     rows = torch.randn(20, SIZES.width, generator=torch.Generator().manual_seed(1))
@@ -138,7 +122,7 @@ def test_texts_side_by_side_score_as_each_alone(fast):
     alone, caches = [], []
     for i, text in enumerate(rows):
         cache = step.new_cache()
-        step.read(text[: i + 1], cache, score=False)
+        step.read(text[: i + 1], cache)
         alone.append(step.read(text[i + 1 : i + 2], cache))
         cache.cut(i + 1)
         caches.append(cache)
@@ -151,7 +135,7 @@ def test_what_is_forgotten_is_read_anew_to_the_same_scores():
     step, _ = random_step(q8_0)
     rows = torch.randn(10, SIZES.width, generator=torch.Generator().manual_seed(1))
     cache = step.new_cache()
-    assert step.read(rows[:9], cache, score=False).shape == (0, SIZES.vocab)
+    step.read(rows[:9], cache)
     first = step.read(rows[9:], cache)
     cache.cut(4)
     assert len(cache) == 4
@@ -166,34 +150,8 @@ def test_a_text_ends_with_the_context():
         step.read(torch.ones(1, SIZES.width), cache)
     with pytest.raises(ValueError, match="at most context=70"):
         step.write(torch.ones(1, SIZES.width), [cache])
-
-
-@pytest.mark.parametrize("make", [q4_1, q8_0])
-def test_rows_stand_where_they_are_wanted(make):
-    """Each group's scale is found where the layout says, for any order and when taking turns."""
-    generator = torch.Generator().manual_seed(3)
-    (one, _), (two, _) = make(32, 2, generator), make(32, 2, generator)
-    order = torch.randperm(32, generator=generator)
-    maps = [Rows(stored=one, order=order), Rows(stored=two, order=order)]
-    bits = 4 if make is q4_1 else 8
-    for in_turn, places in ((False, (0, 1, 2, 3)), (True, (0, 2, 1, 3))):
-        packed = Matrix(maps, 64, in_turn=in_turn).packed.view(4, 2, BLOCK_BYTES[bits])
-        scales = packed[:, :, 256 if bits == 4 else 512 :][..., :32].contiguous().view(torch.half)
-        for block, place in enumerate(places):
-            stored = (one, two)[block // 2].view(32, 2, -1)[order[block % 2 * 16 :][:16], :, :2]
-            assert scales[place].T.equal(stored.contiguous().view(torch.half)[..., 0])
-
-
-def test_sizes_that_do_not_fit_are_refused():
-    generator = torch.Generator().manual_seed(3)
-    stored, _ = q4_1(24, 1, generator)
-    even, _ = q4_1(16, 1, generator)
-    other, _ = q8_0(16, 1, generator)
-    for maps, columns in (
-        ([in_order(stored, 24), in_order(even, 16)], 32),  # 24 rows are no whole blocks
-        ([in_order(even, 16), in_order(other, 16)], 32),
-        ([in_order(torch.ones(16, 40), 16)], 40),
-    ):
-        with pytest.raises(OrreryError, match="maps must be stored alike"):
-            Matrix(maps, columns)
-    assert Matrix([in_order(even, 16), in_order(stored, 24)], 32).rows == 40
+    for tokens, caches in ((0, []), (2, [step.new_cache()])):
+        with pytest.raises(ValueError, match="each token needs a text"):
+            step.write(torch.ones(tokens, SIZES.width), caches)
+    with pytest.raises(ValueError, match="each token needs a text"):
+        step.read(torch.ones(0, SIZES.width), step.new_cache())

@@ -7,7 +7,7 @@ Source: Yu et al. 2022, "Orca: A Distributed Serving System for Transformer-Base
 Models", OSDI, section 4.1, for joining and leaving at every step.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -37,7 +37,7 @@ class BatchModel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class NewToken:
     """A token of a text."""
 
     text: int
@@ -76,7 +76,7 @@ class Batch:
             raise ValueError(f"most must be at least 1 and kept 0, got {most} and {kept}")
         self.model, self.most, self.kept = model, most, kept
         self.waiting, self.open = deque[_Text](), dict[int, _Text]()
-        self.done = OrderedDict[tuple[int, ...], Any]()
+        self.done = dict[tuple[int, ...], Any]()  # the oldest first
         self.read = 0
         """Tokens of prompts that were read and not copied."""
         self._count = 0
@@ -104,13 +104,13 @@ class Batch:
         self.open.pop(number, None)
         self.waiting = deque(text for text in self.waiting if text.number != number)
 
-    def run(self) -> Iterator[Written]:
+    def run(self) -> Iterator[NewToken]:
         """Steps until no text is left; others may be added meanwhile."""
         while self.open or self.waiting:
             yield from self.step()
 
     @torch.inference_mode()
-    def step(self) -> list[Written]:
+    def step(self) -> list[NewToken]:
         """One token more of each open text, after as many as there is room for were let in."""
         going = list(self.open.values())
         chosen = []
@@ -120,14 +120,15 @@ class Batch:
             chosen += [self._choose(text, row) for text, row in zip(going, scores, strict=True)]
         while self.waiting and len(self.open) < self.most:
             text = self.waiting.popleft()
+            scores = self._begin(text)
             self.open[text.number] = text
-            chosen.append(self._choose(text, self._begin(text)[0]))
+            chosen.append(self._choose(text, scores[0]))
         return chosen
 
     def _begin(self, text: _Text) -> Tensor:
         """Read a prompt, but for what an earlier text has in common with it."""
         earlier = [*self.done.items()]
-        earlier += [((*t.prompt, *t.added), t.cache) for t in self.open.values() if t.cache]
+        earlier += [((*t.prompt, *t.added), t.cache) for t in self.open.values()]
         common, cache = 0, None
         for tokens, found in earlier:
             pairs = zip(tokens[: len(found)], text.prompt[:-1], strict=False)
@@ -139,7 +140,7 @@ class Batch:
         self.read += len(fresh)
         return self.model(torch.tensor([fresh]), text.cache)
 
-    def _choose(self, text: _Text, scores: Tensor) -> Written:
+    def _choose(self, text: _Text, scores: Tensor) -> NewToken:
         """The next token of a text; the text is closed with its last one."""
         so_far = torch.tensor([text.prompt + text.added])
         token = int(text.how.choose(scores[None], so_far, len(text.added), text.generator))
@@ -149,6 +150,6 @@ class Batch:
             del self.open[text.number]
             self.done[tuple(text.prompt + text.added)] = text.cache
             while len(self.done) > self.kept:
-                self.done.popitem(last=False)
+                del self.done[next(iter(self.done))]
         chance = float(scores.float().log_softmax(dim=-1)[token])
-        return Written(text.number, token, chance, last)
+        return NewToken(text.number, token, chance, last)

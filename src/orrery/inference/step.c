@@ -10,8 +10,8 @@
    and weights are read in the order in which they lie.
 
    Activations are rounded to fifteen bits with a scale for each group of thirty-two, and kept as
-   two bytes, so that products of bytes do. With one byte (llama.cpp's Q8_1) logits of a model of
-   135 million parameters are off by a ninth of their spread; weights are read once either way.
+   two bytes, so that products of bytes do: one byte (llama.cpp's Q8_1) costs answers of small
+   models, and weights are read once either way.
    Products are sums of whole numbers within a group, and of floats across groups. */
 
 #include <immintrin.h>
@@ -25,6 +25,7 @@
 
 #define ROWS 16
 #define GROUP 32
+#define BYTES(bits) ((bits) == 4 ? 320 : 544) /* of a group of a block */
 #define FINE_BITS 7
 #define FINE (1 << FINE_BITS)
 #define MOST_THREADS 64
@@ -77,7 +78,7 @@ static void block_plain(const uint8_t *w, int groups, int bits, const Rounded *x
                         float *out, size_t stride) {
     float total[MOST_ROWS][ROWS] = {{0}};
     const int chunks = bits == 4 ? 4 : 8;
-    for (int g = 0; g < groups; g++, w += bits == 4 ? 320 : 544) {
+    for (int g = 0; g < groups; g++, w += BYTES(bits)) {
         const uint16_t *scale = (const uint16_t *)(w + chunks * 64), *offset = scale + ROWS;
         for (int n = 0; n < count; n++) {
             int32_t sum[ROWS] = {0}, a[GROUP];
@@ -156,10 +157,10 @@ VNNI static void block_vnni(const uint8_t *w, int groups, int bits, const Rounde
     switch (count) { FOR(1) FOR(2) FOR(3) FOR(4) FOR(5) FOR(6) FOR(7) FOR(8) }
 }
 
-static void (*block)(const uint8_t *, int, int, const Rounded *, int, float *, size_t);
+typedef void Block(const uint8_t *, int, int, const Rounded *, int, float *, size_t);
 
 static size_t block_bytes(const Matrix *m) {
-    return (size_t)(m->columns / GROUP) * (m->bits == 4 ? 320 : 544);
+    return (size_t)(m->columns / GROUP) * BYTES(m->bits);
 }
 
 static void round_off(const float *x, int n, Rounded *to) {
@@ -239,8 +240,7 @@ VNNI static void attend_vnni(const float *query, const uint16_t *keys, const uin
     }
 }
 
-static void (*attend)(const float *, const uint16_t *, const uint16_t *, int, int, float *,
-                      float *);
+typedef void Attend(const float *, const uint16_t *, const uint16_t *, int, int, float *, float *);
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
@@ -258,6 +258,8 @@ typedef struct {
 } Work;
 
 typedef struct Pool {
+    Block *block;
+    Attend *attend;
     int threads;
     pthread_t thread[MOST_THREADS];
     pthread_mutex_t lock;
@@ -308,20 +310,22 @@ static int width_of_qkv(const Model *m) {
     return (m->heads + 2 * m->key_heads) * m->head_size + ROWS;
 }
 
-static void multiply(const Matrix *m, const Rounded *x, int count, int threads, int index,
+static void multiply(Pool *pool, const Matrix *m, const Rounded *x, int count, int index,
                      float *out, size_t stride) {
     const int blocks = blocks_of(m);
-    for (int b = share(blocks, threads, index); b < share(blocks, threads, index + 1); b++)
-        block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count,
+    for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
+         b++)
+        pool->block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count,
               out + b * ROWS, stride);
 }
 
-static void add_product(const Matrix *m, const Rounded *x, int count, int threads, int index,
-                        float *to) {
-    const int blocks = blocks_of(m);
+static void add_product(Pool *pool, const Matrix *m, const Rounded *x, int index, float *to) {
+    const int blocks = blocks_of(m), count = pool->work.count;
     float part[MOST_ROWS * ROWS];
-    for (int b = share(blocks, threads, index); b < share(blocks, threads, index + 1); b++) {
-        block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count, part, ROWS);
+    for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
+         b++) {
+        pool->block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count, part,
+                    ROWS);
         for (int n = 0; n < count; n++)
             for (int r = 0; r < ROWS && b * ROWS + r < m->rows; r++)
                 to[n * m->rows + b * ROWS + r] += part[n * ROWS + r];
@@ -367,7 +371,7 @@ static void attention(Pool *pool, int layer, int index, float *weights, float *t
         const float *row = w->qkv + (size_t)n * width_of_qkv(m) + head * size;
         const size_t at = head_at(m, text, layer, head / (m->heads / m->key_heads));
         rotate(row, turns(m->cosines, m, text), turns(m->sines, m, text), size / 2, turned);
-        attend(turned, text->keys + at, text->values + at, text->place + 1, size, weights,
+        pool->attend(turned, text->keys + at, text->values + at, text->place + 1, size, weights,
                w->mixed + (size_t)i * size);
     }
 }
@@ -380,8 +384,8 @@ static void feed_forward(Pool *pool, const Layer *layer, const Rounded *x, int i
     for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
          b++) {
         const uint8_t *at = both->blocks + 2 * b * block_bytes(both);
-        block(at, groups, both->bits, x, w->count, gate, ROWS);
-        block(at + block_bytes(both), groups, both->bits, x, w->count, up, ROWS);
+        pool->block(at, groups, both->bits, x, w->count, gate, ROWS);
+        pool->block(at + block_bytes(both), groups, both->bits, x, w->count, up, ROWS);
         for (int n = 0; n < w->count; n++)
             for (int i = n * ROWS, r = 0; r < ROWS; i++, r++)
                 w->inner[(size_t)n * w->model->inner + b * ROWS + r] =
@@ -401,7 +405,7 @@ static void norm_and_round(const Work *w, const float *gain, int first, float *n
 static void run(Pool *pool, int index) {
     const Work *w = &pool->work;
     const Model *m = w->model;
-    const int threads = pool->threads, count = w->count, mixed = m->heads * m->head_size;
+    const int count = w->count, mixed = m->heads * m->head_size;
     int phase = atomic_load(&pool->phase);
     float *place = pool->scratch[index];
     float *normed = at(&place, m->width), *turned = at(&place, m->head_size);
@@ -415,26 +419,26 @@ static void run(Pool *pool, int index) {
     for (int l = 0; l < m->layers; l++) {
         const Layer *layer = m->layer + l;
         norm_and_round(w, layer->norm_attention, 0, normed, stream);
-        multiply(&layer->qkv, stream, count, threads, index, w->qkv, width_of_qkv(m));
+        multiply(pool, &layer->qkv, stream, count, index, w->qkv, width_of_qkv(m));
         meet(pool, &phase);
         remember(pool, l, index, turned);
         meet(pool, &phase);
         attention(pool, l, index, weights, turned);
         meet(pool, &phase);
         for (int n = 0; n < count; n++) round_off(w->mixed + (size_t)n * mixed, mixed, &heads[n]);
-        add_product(&layer->out, heads, count, threads, index, w->x);
+        add_product(pool, &layer->out, heads, index, w->x);
         meet(pool, &phase);
         norm_and_round(w, layer->norm_feed_forward, 0, normed, stream);
         feed_forward(pool, layer, stream, index);
         meet(pool, &phase);
         for (int n = 0; n < count; n++)
             round_off(w->inner + (size_t)n * m->inner, m->inner, &inner[n]);
-        add_product(&layer->down, inner, count, threads, index, w->x);
+        add_product(pool, &layer->down, inner, index, w->x);
         meet(pool, &phase);
     }
     if (w->scored == 0) return;
     norm_and_round(w, m->norm, count - w->scored, normed, stream);
-    multiply(&m->head, stream, w->scored, threads, index, w->logits, blocks_of(&m->head) * ROWS);
+    multiply(pool, &m->head, stream, w->scored, index, w->logits, blocks_of(&m->head) * ROWS);
 }
 
 static void *worker(void *given) {
@@ -503,7 +507,7 @@ static void put_rounded(uint8_t *to, int r, const float *x) {
 void orrery_pack(const uint8_t *rows, int bytes, const int32_t *order, int count, int columns,
                  int stride, uint8_t *to) {
     const int groups = columns / GROUP, bits = bytes == 18 || bytes == 20 ? 4 : 8;
-    const size_t group = bits == 4 ? 320 : 544, row = (size_t)groups * (bytes ? bytes : 4 * GROUP);
+    const size_t group = BYTES(bits), row = (size_t)groups * (bytes ? bytes : 4 * GROUP);
     for (int i = 0; i < count; i++) {
         const uint8_t *from = rows + order[i] * row;
         uint8_t *block_at = to + (size_t)(i / ROWS) * stride * groups * group;
@@ -536,11 +540,12 @@ void orrery_close(Pool *pool) {
 /* Threads for a model; NULL where memory or threads are lacking. */
 Pool *orrery_open(const Model *m, int threads, int fast) {
     if (threads < 1 || threads > MOST_THREADS) return NULL;
-    block = fast && orrery_has_vnni() ? block_vnni : block_plain;
-    attend = fast && orrery_has_vnni() && m->head_size % 16 == 0 ? attend_vnni : attend_plain;
     Pool *pool = aligned_alloc(64, (sizeof(Pool) + 63) / 64 * 64);
     if (pool == NULL) return NULL;
     memset(pool, 0, sizeof *pool);
+    fast = fast && orrery_has_vnni();
+    pool->block = fast ? block_vnni : block_plain;
+    pool->attend = fast && m->head_size % 16 == 0 ? attend_vnni : attend_plain;
     const int mixed = m->heads * m->head_size, qkv = width_of_qkv(m);
     const size_t shared = 4 * 16 + MOST_ROWS * ((size_t)m->width + qkv + mixed + m->inner);
     const size_t own = 3 * 16 + m->width + m->context + m->head_size +

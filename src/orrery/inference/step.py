@@ -10,6 +10,7 @@ compiler.
 
 import ctypes
 import functools
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def library() -> ctypes.CDLL | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
+class StoredMap:
     """A map as it is stored, and which of its rows stands where."""
 
     stored: UInt8[Tensor, "_ _"] | Float[Tensor, "_ _"]
@@ -94,7 +95,7 @@ class Rows:
 class Matrix:
     """Maps of one input, packed."""
 
-    def __init__(self, maps: Sequence[Rows], columns: int, *, in_turn: bool = False) -> None:
+    def __init__(self, maps: Sequence[StoredMap], columns: int, *, in_turn: bool = False) -> None:
         """Pack.
 
         Args:
@@ -245,6 +246,7 @@ class Step:
             sizes.vocab, sizes.context, sizes.epsilon, described, self.pointer(norm),
             head.described(), self.pointer(turns[0]), self.pointer(turns[1]),
         )  # fmt: skip
+        self.lock = threading.Lock()
         self.pool = native.orrery_open(ctypes.byref(self.model), threads, int(fast))
         if self.pool is None:
             raise OrreryError(f"{threads} threads for a model cannot be started")
@@ -266,30 +268,29 @@ class Step:
         """Of a text that begins."""
         return PlaceCache(len(self.layers), self.sizes.key_heads, self.sizes.head_size)
 
-    def read(
-        self, embeddings: Float[Tensor, "t d"], cache: PlaceCache, *, score: bool = True
-    ) -> Float[Tensor, "n v"]:
-        """Read on in a text.
+    def read(self, embeddings: Float[Tensor, "t d"], cache: PlaceCache) -> Float[Tensor, "1 v"]:
+        """Read on in a text; scores of the token after the last one.
 
         Args:
             embeddings: of the tokens.
             cache: of the text before them; it is brought up to date.
-            score: whether the token after the last one is to be scored.
-
-        Returns:
-            Scores of the next token in one row, or no row.
 
         Raises:
-            ValueError: the text gets longer than the context.
+            ValueError: there is no token, or the text gets longer than the context.
         """
         self.make_room(cache, len(embeddings))
-        parts = embeddings.split(MOST_TOKENS)
-        scores = self.nothing()
-        for i, part in enumerate(parts):
-            last = score and i == len(parts) - 1
-            places = range(cache.length, cache.length + len(part))
-            scores = self.step(part, [(cache, place) for place in places], scored=int(last))
-            cache.length += len(part)
+        *parts, last = embeddings.split(MOST_TOKENS)
+        for part in parts:
+            self.read_part(part, cache, scored=0)
+        return self.read_part(last, cache, scored=1)
+
+    def read_part(
+        self, part: Float[Tensor, "t d"], cache: PlaceCache, *, scored: int
+    ) -> Float[Tensor, "n v"]:
+        """Up to eight tokens of one text."""
+        places = range(cache.length, cache.length + len(part))
+        scores = self.step(part, [(cache, place) for place in places], scored=scored)
+        cache.length += len(part)
         return scores
 
     def write(
@@ -300,16 +301,14 @@ class Step:
         Each text's scores are what they would be without the others.
 
         Raises:
-            ValueError: a text gets longer than the context.
+            ValueError: there is no text, or one gets longer than the context.
         """
         for cache in caches:
             self.make_room(cache, 1)
-        rows = [(cache, cache.length) for cache in caches]
-        scores = [self.nothing()]
-        for start in range(0, len(rows), MOST_TOKENS):
-            part = rows[start : start + MOST_TOKENS]
-            some = embeddings[start : start + MOST_TOKENS]
-            scores.append(self.step(some, part, scored=len(part)))
+        rows, scores = [(cache, cache.length) for cache in caches], []
+        for i, part in enumerate(embeddings.split(MOST_TOKENS)):
+            some = rows[i * MOST_TOKENS :][: len(part)]
+            scores.append(self.step(part, some, scored=len(part)))
         for cache in caches:
             cache.length += 1
         return torch.cat(scores)
@@ -320,10 +319,6 @@ class Step:
             raise ValueError(f"a text must be at most context={self.sizes.context} long")
         cache.grow(tokens)
 
-    def nothing(self) -> Float[Tensor, "n v"]:
-        """No scores."""
-        return torch.empty(0, self.sizes.vocab)
-
     def step(
         self,
         embeddings: Float[Tensor, "t d"],
@@ -332,15 +327,18 @@ class Step:
         scored: int,
     ) -> Float[Tensor, "n v"]:
         """Up to eight tokens, each with its text and place, the last `scored` of them scored."""
+        if not len(embeddings) == len(rows) > 0:
+            raise ValueError(f"each token needs a text: {len(embeddings)} and {len(rows)}")
         embeddings = embeddings.float().contiguous()
         texts = (CText * len(rows))()
         for i, (cache, place) in enumerate(rows):
             capacity = cache.keys.shape[2]
             texts[i] = CText(cache.keys.data_ptr(), cache.values.data_ptr(), capacity, place)
         scores = torch.empty(scored, -(-self.sizes.vocab // ROWS) * ROWS)
-        self.native.orrery_step(
-            self.pool, embeddings.data_ptr(), len(rows), texts, scored, scores.data_ptr()
-        )
+        with self.lock:  # the threads work on one step at a time
+            self.native.orrery_step(
+                self.pool, embeddings.data_ptr(), len(rows), texts, scored, scores.data_ptr()
+            )
         return scores[:, : self.sizes.vocab]
 
     def __del__(self) -> None:

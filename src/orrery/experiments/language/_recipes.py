@@ -24,7 +24,7 @@ PADDING = 0  # no byte of a text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class MaskedRecipe:
     """What an arm is trained with."""
 
     fixed_gaps: bool = False
@@ -34,10 +34,10 @@ class Recipe:
     shared: bool = False
 
 
-class Reader(nn.Module):
+class MaskedReader(nn.Module):
     """A masked model, and what tells whether the second part of a text follows the first."""
 
-    def __init__(self, recipe: Recipe, length: int, width: int, depth: int) -> None:
+    def __init__(self, recipe: MaskedRecipe, length: int, width: int, depth: int) -> None:
         super().__init__()
         self.model = masked_model(recipe, length + 2, width, depth)
         encoder = self.model.encoder
@@ -62,7 +62,7 @@ class Reader(nn.Module):
         return loss + F.cross_entropy(self.follows(states[:, 0]).float(), follows.long())
 
 
-def masked_model(recipe: Recipe, places: int, width: int, depth: int) -> BertMaskedLm:
+def masked_model(recipe: MaskedRecipe, places: int, width: int, depth: int) -> BertMaskedLm:
     """The model of a recipe: ALBERT, BERT or RoBERTa."""
     sizes: dict[str, Any] = {
         "vocab": VOCAB, "depth": depth, "heads": 4, "width": width, "inner": 4 * width,
@@ -81,7 +81,7 @@ class Examples:
     """The batches of an arm, each a function of its step."""
 
     def __init__(
-        self, recipe: Recipe, windows: Windows, masking: MaskingConfig, copies: int, rng: Rng
+        self, recipe: MaskedRecipe, windows: Windows, masking: MaskingConfig, copies: int, rng: Rng
     ) -> None:
         """Fix the gaps, where the recipe has them fixed.
 
@@ -112,7 +112,7 @@ class Examples:
         return *corrupt(rows, self.masking, generator, special=special), follows
 
     def batch(self, step: int, size: int) -> tuple[Rows, Rows, Tensor]:
-        """What `Reader.loss` takes, at a step."""
+        """What `MaskedReader.loss` takes, at a step."""
         generator = self.rng("batch", step)
         if self.fixed is None:
             return self.hidden(sample_batch(len(self.windows), size, generator), generator)

@@ -23,8 +23,8 @@ from orrery.data.batches import sample_windows
 from orrery.experiments.language._pretraining import learn
 from orrery.experiments.language._recipes import (
     Examples,
-    Reader,
-    Recipe,
+    MaskedReader,
+    MaskedRecipe,
     in_parts,
     in_windows,
 )
@@ -36,12 +36,12 @@ from orrery.systems.language.masked_lm import MaskingConfig, corrupt
 from orrery.train.precision import use_fast_products
 
 RECIPES = {
-    "bert": Recipe(fixed_gaps=True, second_task=True),
-    "gaps anew": Recipe(second_task=True),
-    "one task": Recipe(),
-    "more text": Recipe(more_text=True),
-    "more steps": Recipe(more_text=True, more_steps=True),
-    "albert": Recipe(more_text=True, shared=True),
+    "bert": MaskedRecipe(fixed_gaps=True, second_task=True),
+    "gaps anew": MaskedRecipe(second_task=True),
+    "one task": MaskedRecipe(),
+    "more text": MaskedRecipe(more_text=True),
+    "more steps": MaskedRecipe(more_text=True, more_steps=True),
+    "albert": MaskedRecipe(more_text=True, shared=True),
 }
 
 
@@ -135,12 +135,14 @@ def run(settings: BertRecipeSettings, lab: Lab) -> Measured:
     for arm, planned in RECIPES.items():
         recipe = replace(planned, fixed_gaps=True) if lab.ablated("fixed_gaps") else planned
         torch.manual_seed(lab.rng("weights").initial_seed())
-        reader = Reader(recipe, settings.length, settings.width, settings.depth).to(lab.device)
+        reader = MaskedReader(recipe, settings.length, settings.width, settings.depth).to(
+            lab.device
+        )
         use_fast_products(reader)
         windows = everything if recipe.more_text else few
         examples = Examples(recipe, windows, masking, settings.copies, lab.rng)
 
-        def loss(step: int, reader: Reader = reader, examples: Examples = examples) -> Tensor:
+        def loss(step: int, reader: MaskedReader = reader, examples: Examples = examples) -> Tensor:
             return reader.loss(*examples.batch(step, settings.batch))
 
         steps = settings.steps * (2 if recipe.more_steps else 1)
@@ -151,7 +153,7 @@ def run(settings: BertRecipeSettings, lab: Lab) -> Measured:
 
 
 @torch.no_grad()
-def judge(arm: str, reader: Reader, rows: Tensor, asked: Tensor) -> Measured:
+def judge(arm: str, reader: MaskedReader, rows: Tensor, asked: Tensor) -> Measured:
     """Nats a hidden byte."""
     scores = reader.model.score(reader.states(rows)).float()
     return {f"{arm}/loss": float(F.cross_entropy(scores.flatten(0, 1), asked.flatten()))}

@@ -21,10 +21,10 @@ from orrery.inference.step import (
     GROUP,
     Matrix,
     PlaceCache,
-    Rows,
     Step,
     StepLayer,
     StepSizes,
+    StoredMap,
     library,
 )
 from orrery.systems.language.gguf_llama import halves_of_pairs, read_config
@@ -108,7 +108,7 @@ class CompiledLlama:
             if name.endswith(("attn_q", "attn_k")):
                 order = halves_of_pairs(order, count // self.config.size, self.file)
             read = self.file.blocks if as_stored else self.file.tensor
-            maps.append(Rows(stored=read(f"{name}.weight"), order=order[:, 0]))
+            maps.append(StoredMap(stored=read(f"{name}.weight"), order=order[:, 0]))
         try:
             return Matrix(maps, columns, in_turn=in_turn)
         except OrreryError as error:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from orrery.catalog import System
 from orrery.errors import OrreryError
-from orrery.inference.batching import Batch, Written
+from orrery.inference.batching import Batch, NewToken
 from orrery.inference.chat_template import ChatTemplate, Message
 from orrery.inference.decoding import Decoding
 from orrery.inference.gguf import Gguf
@@ -169,7 +169,7 @@ class LocalLlm:
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
         how, pace = self.how(prompt, options), Pace() if pace is None else pace
-        batch, answers = Batch(self.model), defaultdict[int, list[Written]](list)
+        batch, answers = Batch(self.model), defaultdict[int, list[NewToken]](list)
         for i in range(count):
             batch.add(prompt, how, seed=seed + i)
         start = time.perf_counter()
