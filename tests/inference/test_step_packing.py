@@ -5,7 +5,7 @@ import torch
 
 from orrery.errors import OrreryError
 from orrery.inference import step as native
-from orrery.inference.step import BLOCK_BYTES, Matrix, StoredMap
+from orrery.inference.step import BLOCK_BYTES, Arena, Matrix, StoredMap
 from tests.inference.stored_maps import in_order, q4_1, q8_0
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="built without a C compiler")
@@ -40,3 +40,26 @@ def test_sizes_that_do_not_fit_are_refused():
         with pytest.raises(OrreryError, match="maps must be stored alike"):
             Matrix(maps, columns)
     assert Matrix([in_order(even, 16), in_order(stored, 24)], 32).rows == 40
+
+
+def test_an_arena_hands_out_zeros_side_by_side():
+    """In the order of asking, at the beginning of a cache line, whatever the size."""
+    arena = Arena()
+    sizes = [(3, 320), (1, 65), (2, 544), (1, 1000), (1, Arena.PIECE + 1), (2, 32)]
+    given = [arena.zeros(*size) for size in sizes]
+    for i, (one, size) in enumerate(zip(given, sizes, strict=True)):
+        assert one.shape == size
+        assert one.data_ptr() % 64 == 0
+        assert not one.any()
+        one[:, ::31] = i + 1
+    assert [int(one.max()) for one in given] == [1, 2, 3, 4, 5, 6]
+    assert given[1].data_ptr() - given[0].data_ptr() == 3 * 320
+
+
+def test_where_the_weights_lie_changes_nothing():
+    generator = torch.Generator().manual_seed(3)
+    stored, _ = q4_1(32, 2, generator)
+    arena = Arena()
+    arena.zeros(1, 100)
+    beside = Matrix([in_order(stored, 32)], 64, arena=arena)
+    assert beside.packed.equal(Matrix([in_order(stored, 32)], 64).packed)

@@ -24,12 +24,14 @@
 #include <string.h>
 
 #define ROWS 16
-#define GROUP 32
+#define GROUP 32 /* two vectors of floats */
 #define BYTES(bits) ((bits) == 4 ? 320 : 544) /* of a group of a block */
 #define FINE_BITS 7
 #define FINE (1 << FINE_BITS)
 #define MOST_THREADS 64
-#define MOST_ROWS 8 /* tokens at once */
+#define MOST_ROWS 8 /* tokens of a step */
+#define AT_ONCE 4   /* tokens of a block, so that their sums stay in registers */
+#define AHEAD 8192  /* weights are asked for so many bytes before they are needed */
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,fma")))
 
 typedef struct {
@@ -102,24 +104,29 @@ static void block_plain(const uint8_t *w, int groups, int bits, const Rounded *x
     for (int n = 0; n < count; n++) memcpy(out + n * stride, total[n], sizeof total[n]);
 }
 
-/* Written once, made for each number of rows and of bits: all accumulators stay in registers. */
+/* Written once, made for each number of rows and of bits: all accumulators stay in registers.
+   Sums of whole numbers are kept apart for the two halves of a byte: four chains of products that
+   do not wait for each other, and the upper half need not be shifted down before the products. */
 VNNI static inline __attribute__((always_inline)) void
 rows_vnni(const uint8_t *w, int groups, const int bits, const Rounded *x, const int count,
           float *out, size_t stride) {
-    const __m512i nibble = _mm512_set1_epi8(15);
-    __m512 total[MOST_ROWS];
+    const __m512i lower = _mm512_set1_epi8(15), upper = _mm512_set1_epi8(-16);
+    __m512 total[AT_ONCE];
     for (int n = 0; n < count; n++) total[n] = _mm512_setzero_ps();
     for (int g = 0; g < groups; g++) {
-        __m512i high[MOST_ROWS], low[MOST_ROWS];
-        for (int n = 0; n < count; n++) high[n] = low[n] = _mm512_setzero_si512();
+        __m512i high[2][AT_ONCE], low[2][AT_ONCE]; /* of numbers 8 c .. and 8 c + 4 .. */
+        for (int n = 0; n < count; n++)
+            high[0][n] = high[1][n] = low[0][n] = low[1][n] = _mm512_setzero_si512();
         for (int c = 0; c < 4; c++) {
-            __m512i one, two; /* numbers 8 c .. and 8 c + 4 .. of each row */
+            __m512i one, two;
+            _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
             if (bits == 4) {
                 const __m512i both = _mm512_loadu_si512(w);
-                one = _mm512_and_si512(both, nibble);
-                two = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+                one = _mm512_and_si512(both, lower);
+                two = _mm512_and_si512(both, upper); /* sixteen times the number */
                 w += 64;
             } else {
+                _mm_prefetch((const char *)w + AHEAD + 64, _MM_HINT_T0);
                 one = _mm512_loadu_si512(w);
                 two = _mm512_loadu_si512(w + 64);
                 w += 128;
@@ -127,21 +134,26 @@ rows_vnni(const uint8_t *w, int groups, const int bits, const Rounded *x, const 
             for (int n = 0; n < count; n++) {
                 const int32_t *a = (const int32_t *)(x[n].high + g * GROUP) + 2 * c;
                 const int32_t *b = (const int32_t *)(x[n].low + g * GROUP) + 2 * c;
-                high[n] = _mm512_dpbusd_epi32(high[n], one, _mm512_set1_epi32(a[0]));
-                low[n] = _mm512_dpbusd_epi32(low[n], one, _mm512_set1_epi32(b[0]));
-                high[n] = _mm512_dpbusd_epi32(high[n], two, _mm512_set1_epi32(a[1]));
-                low[n] = _mm512_dpbusd_epi32(low[n], two, _mm512_set1_epi32(b[1]));
+                high[0][n] = _mm512_dpbusd_epi32(high[0][n], one, _mm512_set1_epi32(a[0]));
+                low[0][n] = _mm512_dpbusd_epi32(low[0][n], one, _mm512_set1_epi32(b[0]));
+                high[1][n] = _mm512_dpbusd_epi32(high[1][n], two, _mm512_set1_epi32(a[1]));
+                low[1][n] = _mm512_dpbusd_epi32(low[1][n], two, _mm512_set1_epi32(b[1]));
             }
         }
         const __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)w));
         const __m512 offset =
             bits == 4 ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(w + 32)))
                       : _mm512_mul_ps(scale, _mm512_set1_ps(-128));
+        _mm_prefetch((const char *)w + AHEAD, _MM_HINT_T0);
         w += bits == 4 ? 64 : 32;
         for (int n = 0; n < count; n++) {
-            const __m512i whole = _mm512_add_epi32(_mm512_slli_epi32(high[n], FINE_BITS), low[n]);
+            __m512i whole[2];
+            for (int i = 0; i < 2; i++)
+                whole[i] = _mm512_add_epi32(_mm512_slli_epi32(high[i][n], FINE_BITS), low[i][n]);
+            if (bits == 4) whole[1] = _mm512_srai_epi32(whole[1], 4);
             const __m512 by = _mm512_mul_ps(scale, _mm512_set1_ps(x[n].scale[g]));
-            total[n] = _mm512_fmadd_ps(by, _mm512_cvtepi32_ps(whole), total[n]);
+            const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(whole[0], whole[1]));
+            total[n] = _mm512_fmadd_ps(by, sum, total[n]);
             total[n] = _mm512_fmadd_ps(offset, _mm512_set1_ps(x[n].sum[g]), total[n]);
         }
     }
@@ -154,20 +166,19 @@ rows_vnni(const uint8_t *w, int groups, const int bits, const Rounded *x, const 
     break;
 VNNI static void block_vnni(const uint8_t *w, int groups, int bits, const Rounded *x, int count,
                             float *out, size_t stride) {
-    switch (count) { FOR(1) FOR(2) FOR(3) FOR(4) FOR(5) FOR(6) FOR(7) FOR(8) }
+    for (; count > 0; count -= AT_ONCE, x += AT_ONCE, out += AT_ONCE * stride)
+        switch (count < AT_ONCE ? count : AT_ONCE) { FOR(1) FOR(2) FOR(3) FOR(4) }
 }
-
-typedef void Block(const uint8_t *, int, int, const Rounded *, int, float *, size_t);
 
 static size_t block_bytes(const Matrix *m) {
     return (size_t)(m->columns / GROUP) * BYTES(m->bits);
 }
 
-static void round_off(const float *x, int n, Rounded *to) {
+static void round_plain(const float *x, int n, Rounded *to) {
     for (int g = 0; g < n / GROUP; g++, x += GROUP) {
         float most = 0;
         for (int i = 0; i < GROUP; i++) most = fmaxf(most, fabsf(x[i]));
-        const float scale = most / (127 * FINE), by = most > 0 ? 127 * FINE / most : 0;
+        const float by = most > 0 ? 127 * FINE / most : 0;
         int sum = 0;
         for (int i = 0; i < GROUP; i++) {
             const int q = (int)lrintf(x[i] * by);
@@ -176,18 +187,76 @@ static void round_off(const float *x, int n, Rounded *to) {
             to->low[g * GROUP + i] = (int8_t)(q - FINE * high);
             sum += q;
         }
-        to->scale[g] = scale;
-        to->sum[g] = scale * (float)sum;
+        to->scale[g] = most / (127 * FINE);
+        to->sum[g] = to->scale[g] * (float)sum;
+    }
+}
+
+VNNI static void round_vnni(const float *x, int n, Rounded *to) {
+    const __m512i half = _mm512_set1_epi32(FINE / 2);
+    for (int g = 0; g < n / GROUP; g++, x += GROUP) {
+        const __m512 part[2] = {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)};
+        const float most = _mm512_reduce_max_ps(
+            _mm512_max_ps(_mm512_abs_ps(part[0]), _mm512_abs_ps(part[1])));
+        const __m512 by = _mm512_set1_ps(most > 0 ? 127 * FINE / most : 0);
+        __m512i sum = _mm512_setzero_si512();
+        for (int i = 0; i < 2; i++) {
+            const __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(part[i], by));
+            const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q, half), FINE_BITS);
+            const __m512i low = _mm512_sub_epi32(q, _mm512_slli_epi32(high, FINE_BITS));
+            const int place = g * GROUP + 16 * i;
+            _mm_storeu_si128((__m128i *)(to->high + place), _mm512_cvtepi32_epi8(high));
+            _mm_storeu_si128((__m128i *)(to->low + place), _mm512_cvtepi32_epi8(low));
+            sum = _mm512_add_epi32(sum, q);
+        }
+        to->scale[g] = most / (127 * FINE);
+        to->sum[g] = to->scale[g] * (float)_mm512_reduce_add_epi32(sum);
     }
 }
 
 /* ---- the parts of a layer ------------------------------------------------------------------- */
 
-static void rms_norm(const float *x, const float *gain, float epsilon, int n, float *out) {
-    double squares = 0;
-    for (int i = 0; i < n; i++) squares += (double)x[i] * x[i];
-    const float by = 1 / sqrtf((float)(squares / n) + epsilon);
-    for (int i = 0; i < n; i++) out[i] = x[i] * by * gain[i];
+static float squares_plain(const float *x, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += (double)x[i] * x[i];
+    return (float)sum;
+}
+
+VNNI static float squares_vnni(const float *x, int n) {
+    __m512d sum[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
+    for (int i = 0; i < n; i += 16)
+        for (int k = 0; k < 2; k++) {
+            const __m512d part = _mm512_cvtps_pd(_mm256_loadu_ps(x + i + 8 * k));
+            sum[k] = _mm512_fmadd_pd(part, part, sum[k]);
+        }
+    return (float)_mm512_reduce_add_pd(_mm512_add_pd(sum[0], sum[1]));
+}
+
+/* The gated unit, SiLU(gate) up. */
+static void gate_plain(const float *gate, const float *up, float *out) {
+    for (int r = 0; r < ROWS; r++) out[r] = gate[r] / (1 + expf(-gate[r])) * up[r];
+}
+
+/* e^x by 2^n e^r, |r| at most half of ln 2; the polynomial is that of the library Cephes. */
+VNNI static __m512 exp_vnni(__m512 x) {
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
+    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0.693359375f), x);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), r);
+    __m512 y = _mm512_set1_ps(1.9875691500e-4f);
+    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(1.3981999507e-3f));
+    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(8.3334519073e-3f));
+    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(4.1665795894e-2f));
+    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(1.6666665459e-1f));
+    y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(5.0000001201e-1f));
+    y = _mm512_fmadd_ps(_mm512_mul_ps(r, r), y, _mm512_add_ps(r, _mm512_set1_ps(1)));
+    return _mm512_scalef_ps(y, n);
+}
+
+VNNI static void gate_vnni(const float *gate, const float *up, float *out) {
+    const __m512 g = _mm512_loadu_ps(gate), one = _mm512_set1_ps(1);
+    const __m512 e = exp_vnni(_mm512_sub_ps(_mm512_setzero_ps(), g));
+    const __m512 silu = _mm512_div_ps(g, _mm512_add_ps(one, e));
+    _mm512_storeu_ps(out, _mm512_mul_ps(silu, _mm512_loadu_ps(up)));
 }
 
 /* Turn pairs (i, i + half) by the angle of the place. */
@@ -216,9 +285,24 @@ static void attend_plain(const float *query, const uint16_t *keys, const uint16_
     for (int i = 0; i < size; i++) out[i] /= total;
 }
 
+/* Sixteen numbers of a half, times `chunks`, of the sum of values by their weights. */
+VNNI static inline __attribute__((always_inline)) void
+mix_vnni(const uint16_t *values, int places, int size, const int chunks, const float *weights,
+         float total, float *out) {
+    __m512 sum[4];
+    for (int c = 0; c < chunks; c++) sum[c] = _mm512_setzero_ps();
+    for (int p = 0; p < places; p++, values += size)
+        for (int c = 0; c < chunks; c++) {
+            const __m256i half = _mm256_loadu_si256((const __m256i *)(values + 16 * c));
+            sum[c] = _mm512_fmadd_ps(_mm512_set1_ps(weights[p]), _mm512_cvtph_ps(half), sum[c]);
+        }
+    for (int c = 0; c < chunks; c++)
+        _mm512_storeu_ps(out + 16 * c, _mm512_div_ps(sum[c], _mm512_set1_ps(total)));
+}
+
 VNNI static void attend_vnni(const float *query, const uint16_t *keys, const uint16_t *values,
                              int places, int size, float *weights, float *out) {
-    float most = -INFINITY, total = 0;
+    __m512 most = _mm512_set1_ps(-INFINITY), total = _mm512_setzero_ps();
     const float by = 1 / sqrtf((float)size);
     for (int p = 0; p < places; p++) {
         __m512 sum = _mm512_setzero_ps();
@@ -227,20 +311,32 @@ VNNI static void attend_vnni(const float *query, const uint16_t *keys, const uin
             sum = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), _mm512_cvtph_ps(half), sum);
         }
         weights[p] = _mm512_reduce_add_ps(sum) * by;
-        most = fmaxf(most, weights[p]);
+        most = _mm512_max_ps(most, _mm512_set1_ps(weights[p]));
     }
-    for (int p = 0; p < places; p++) total += weights[p] = expf(weights[p] - most);
-    for (int i = 0; i < size; i += 16) {
-        __m512 sum = _mm512_setzero_ps();
-        for (int p = 0; p < places; p++) {
-            const __m256i half = _mm256_loadu_si256((const __m256i *)(values + p * size + i));
-            sum = _mm512_fmadd_ps(_mm512_set1_ps(weights[p]), _mm512_cvtph_ps(half), sum);
-        }
-        _mm512_storeu_ps(out + i, _mm512_div_ps(sum, _mm512_set1_ps(total)));
+    for (int p = 0; p < places; p += 16) {
+        const __mmask16 some = places - p < 16 ? (__mmask16)((1 << (places - p)) - 1) : 0xffff;
+        const __m512 score = _mm512_mask_loadu_ps(most, some, weights + p);
+        const __m512 weight = exp_vnni(_mm512_sub_ps(score, most));
+        _mm512_mask_storeu_ps(weights + p, some, weight);
+        total = _mm512_mask_add_ps(total, some, total, weight);
     }
+    const float sum = _mm512_reduce_add_ps(total);
+    int i = 0;
+    for (; i + 64 <= size; i += 64) mix_vnni(values + i, places, size, 4, weights, sum, out + i);
+    for (; i < size; i += 16) mix_vnni(values + i, places, size, 1, weights, sum, out + i);
 }
 
-typedef void Attend(const float *, const uint16_t *, const uint16_t *, int, int, float *, float *);
+/* What a processor may have instructions for. */
+typedef struct {
+    void (*block)(const uint8_t *, int, int, const Rounded *, int, float *, size_t);
+    void (*attend)(const float *, const uint16_t *, const uint16_t *, int, int, float *, float *);
+    void (*round)(const float *, int, Rounded *);
+    void (*gate)(const float *, const float *, float *);
+    float (*squares)(const float *, int);
+} Kernels;
+
+static const Kernels PLAIN = {block_plain, attend_plain, round_plain, gate_plain, squares_plain};
+static const Kernels FAST = {block_vnni, attend_vnni, round_vnni, gate_vnni, squares_vnni};
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
@@ -258,8 +354,7 @@ typedef struct {
 } Work;
 
 typedef struct Pool {
-    Block *block;
-    Attend *attend;
+    Kernels use;
     int threads;
     pthread_t thread[MOST_THREADS];
     pthread_mutex_t lock;
@@ -315,7 +410,7 @@ static void multiply(Pool *pool, const Matrix *m, const Rounded *x, int count, i
     const int blocks = blocks_of(m);
     for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
          b++)
-        pool->block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count,
+        pool->use.block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count,
               out + b * ROWS, stride);
 }
 
@@ -324,7 +419,7 @@ static void add_product(Pool *pool, const Matrix *m, const Rounded *x, int index
     float part[MOST_ROWS * ROWS];
     for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
          b++) {
-        pool->block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count, part,
+        pool->use.block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count, part,
                     ROWS);
         for (int n = 0; n < count; n++)
             for (int r = 0; r < ROWS && b * ROWS + r < m->rows; r++)
@@ -371,7 +466,7 @@ static void attention(Pool *pool, int layer, int index, float *weights, float *t
         const float *row = w->qkv + (size_t)n * width_of_qkv(m) + head * size;
         const size_t at = head_at(m, text, layer, head / (m->heads / m->key_heads));
         rotate(row, turns(m->cosines, m, text), turns(m->sines, m, text), size / 2, turned);
-        pool->attend(turned, text->keys + at, text->values + at, text->place + 1, size, weights,
+        pool->use.attend(turned, text->keys + at, text->values + at, text->place + 1, size, weights,
                w->mixed + (size_t)i * size);
     }
 }
@@ -384,22 +479,32 @@ static void feed_forward(Pool *pool, const Layer *layer, const Rounded *x, int i
     for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
          b++) {
         const uint8_t *at = both->blocks + 2 * b * block_bytes(both);
-        pool->block(at, groups, both->bits, x, w->count, gate, ROWS);
-        pool->block(at + block_bytes(both), groups, both->bits, x, w->count, up, ROWS);
+        pool->use.block(at, groups, both->bits, x, w->count, gate, ROWS);
+        pool->use.block(at + block_bytes(both), groups, both->bits, x, w->count, up, ROWS);
         for (int n = 0; n < w->count; n++)
-            for (int i = n * ROWS, r = 0; r < ROWS; i++, r++)
-                w->inner[(size_t)n * w->model->inner + b * ROWS + r] =
-                    gate[i] / (1 + expf(-gate[i])) * up[i];
+            pool->use.gate(gate + n * ROWS, up + n * ROWS,
+                           w->inner + (size_t)n * w->model->inner + b * ROWS);
     }
 }
 
-static void norm_and_round(const Work *w, const float *gain, int first, float *normed,
+static void norm_and_round(const Pool *pool, const float *gain, int first, float *normed,
                            Rounded *to) {
-    const Model *m = w->model;
+    const Work *w = &pool->work;
+    const int width = w->model->width;
     for (int n = first; n < w->count; n++) {
-        rms_norm(w->x + (size_t)n * m->width, gain, m->epsilon, m->width, normed);
-        round_off(normed, m->width, &to[n - first]);
+        const float *x = w->x + (size_t)n * width;
+        const float by = 1 / sqrtf(pool->use.squares(x, width) / width + w->model->epsilon);
+        for (int i = 0; i < width; i++) normed[i] = x[i] * by * gain[i];
+        pool->use.round(normed, width, &to[n - first]);
     }
+}
+
+/* Ask for the first weights that a thread will read after the others have been waited for. */
+static void ask_for(const Pool *pool, const Matrix *m, int index) {
+    const int pairs = blocks_of(m) / 2; /* gate and up are shared out in pairs */
+    const char *at = (const char *)m->blocks +
+                     2 * share(pairs, pool->threads, index) * block_bytes(m);
+    for (int i = 0; i < AHEAD; i += 64) _mm_prefetch(at + i, _MM_HINT_T0);
 }
 
 static void run(Pool *pool, int index) {
@@ -418,26 +523,31 @@ static void run(Pool *pool, int index) {
     }
     for (int l = 0; l < m->layers; l++) {
         const Layer *layer = m->layer + l;
-        norm_and_round(w, layer->norm_attention, 0, normed, stream);
+        norm_and_round(pool, layer->norm_attention, 0, normed, stream);
         multiply(pool, &layer->qkv, stream, count, index, w->qkv, width_of_qkv(m));
         meet(pool, &phase);
         remember(pool, l, index, turned);
+        ask_for(pool, &layer->out, index);
         meet(pool, &phase);
         attention(pool, l, index, weights, turned);
         meet(pool, &phase);
-        for (int n = 0; n < count; n++) round_off(w->mixed + (size_t)n * mixed, mixed, &heads[n]);
+        for (int n = 0; n < count; n++)
+            pool->use.round(w->mixed + (size_t)n * mixed, mixed, &heads[n]);
         add_product(pool, &layer->out, heads, index, w->x);
+        ask_for(pool, &layer->gate_up, index);
         meet(pool, &phase);
-        norm_and_round(w, layer->norm_feed_forward, 0, normed, stream);
+        norm_and_round(pool, layer->norm_feed_forward, 0, normed, stream);
         feed_forward(pool, layer, stream, index);
+        ask_for(pool, &layer->down, index);
         meet(pool, &phase);
         for (int n = 0; n < count; n++)
-            round_off(w->inner + (size_t)n * m->inner, m->inner, &inner[n]);
+            pool->use.round(w->inner + (size_t)n * m->inner, m->inner, &inner[n]);
         add_product(pool, &layer->down, inner, index, w->x);
+        ask_for(pool, l + 1 < m->layers ? &layer[1].qkv : &m->head, index);
         meet(pool, &phase);
     }
     if (w->scored == 0) return;
-    norm_and_round(w, m->norm, count - w->scored, normed, stream);
+    norm_and_round(pool, m->norm, count - w->scored, normed, stream);
     multiply(pool, &m->head, stream, w->scored, index, w->logits, blocks_of(&m->head) * ROWS);
 }
 
@@ -544,8 +654,8 @@ Pool *orrery_open(const Model *m, int threads, int fast) {
     if (pool == NULL) return NULL;
     memset(pool, 0, sizeof *pool);
     fast = fast && orrery_has_vnni();
-    pool->block = fast ? block_vnni : block_plain;
-    pool->attend = fast && m->head_size % 16 == 0 ? attend_vnni : attend_plain;
+    pool->use = fast ? FAST : PLAIN;
+    if (m->head_size % 16 != 0) pool->use.attend = attend_plain;
     const int mixed = m->heads * m->head_size, qkv = width_of_qkv(m);
     const size_t shared = 4 * 16 + MOST_ROWS * ((size_t)m->width + qkv + mixed + m->inner);
     const size_t own = 3 * 16 + m->width + m->context + m->head_size +

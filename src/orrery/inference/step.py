@@ -8,8 +8,10 @@ text, or the next tokens of several. It is compiled when the package is built, w
 compiler.
 """
 
+import contextlib
 import ctypes
 import functools
+import mmap
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,16 +94,50 @@ class StoredMap:
     """The row that comes first, second, ..."""
 
 
+class Arena:
+    """Memory for weights, side by side in the order of asking, on large pages where there are some.
+
+    With pages of 4 KiB a processor that reads weights as fast as it can waits for the table of
+    pages as long as for the weights.
+    """
+
+    PIECE = 1 << 26  # asked for at once; what is not used of it takes no memory
+
+    def __init__(self) -> None:
+        self.free = torch.empty(0, dtype=torch.uint8)
+
+    def zeros(self, rows: int, size: int) -> UInt8[Tensor, "rows size"]:
+        """So many rows of bytes."""
+        wanted = -(-rows * size // 64) * 64
+        if wanted > len(self.free):
+            kind = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory has no large pages
+            piece = mmap.mmap(-1, max(wanted, self.PIECE), flags=kind)
+            if hasattr(mmap, "MADV_HUGEPAGE"):
+                with contextlib.suppress(OSError):  # a system without large pages
+                    piece.madvise(mmap.MADV_HUGEPAGE)
+            self.free = torch.frombuffer(piece, dtype=torch.uint8)
+        taken, self.free = self.free[: rows * size], self.free[wanted:]
+        return taken.view(rows, size)
+
+
 class Matrix:
     """Maps of one input, packed."""
 
-    def __init__(self, maps: Sequence[StoredMap], columns: int, *, in_turn: bool = False) -> None:
+    def __init__(
+        self,
+        maps: Sequence[StoredMap],
+        columns: int,
+        *,
+        in_turn: bool = False,
+        arena: Arena | None = None,
+    ) -> None:
         """Pack.
 
         Args:
             maps: stored alike; of all but the last a multiple of 16 rows.
             columns: numbers of a row, a multiple of 32.
             in_turn: blocks of 16 rows of each map in turn, in place of map after map.
+            arena: where the weights are to lie, beside others; alone if not given.
 
         Raises:
             OrreryError: sizes do not fit, or the package was built without a compiler.
@@ -121,7 +157,10 @@ class Matrix:
         self.bits, self.columns, self.rows = STORED_BYTES[bytes_], columns, sum(counts)
         size = columns // GROUP * BLOCK_BYTES[self.bits]
         blocks = [-(-count // ROWS) for count in counts]
-        self.packed = torch.zeros(sum(blocks), size, dtype=torch.uint8)
+        if arena is None:
+            self.packed = torch.zeros(sum(blocks), size, dtype=torch.uint8)
+        else:
+            self.packed = arena.zeros(sum(blocks), size)
         first = 0
         for i, (rows, count) in enumerate(zip(maps, counts, strict=True)):
             stored, order = rows.stored.contiguous(), rows.order.int().contiguous()

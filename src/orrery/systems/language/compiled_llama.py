@@ -19,6 +19,7 @@ from orrery.errors import OrreryError
 from orrery.inference.gguf import Gguf
 from orrery.inference.step import (
     GROUP,
+    Arena,
     Matrix,
     PlaceCache,
     Step,
@@ -70,6 +71,7 @@ class CompiledLlama:
             width=c.width, heads=c.heads, key_heads=c.key_heads, head_size=c.size, inner=c.inner,
             vocab=c.vocab, context=c.context, epsilon=c.epsilon,
         )  # fmt: skip
+        self.arena = Arena()
         layers = [self.layer(f"blk.{i}.") for i in range(c.depth)]
         head = self.matrix(c.width, {"token_embd" if c.tied else "output": c.vocab})
         places = torch.arange(c.context)
@@ -110,7 +112,7 @@ class CompiledLlama:
             read = self.file.blocks if as_stored else self.file.tensor
             maps.append(StoredMap(stored=read(f"{name}.weight"), order=order[:, 0]))
         try:
-            return Matrix(maps, columns, in_turn=in_turn)
+            return Matrix(maps, columns, in_turn=in_turn, arena=self.arena)
         except OrreryError as error:
             raise OrreryError(f"{self.file.path}: {', '.join(rows)}: {error}") from None
 
