@@ -300,21 +300,46 @@ mix_vnni(const uint16_t *values, int places, int size, const int chunks, const f
         _mm512_storeu_ps(out + 16 * c, _mm512_div_ps(sum[c], _mm512_set1_ps(total)));
 }
 
+/* The sums of sixteen vectors, in their order. */
+VNNI static inline __attribute__((always_inline)) __m512 sums_vnni(const __m512 *x) {
+    __m512 four[4]; /* lane l of four[i]: sums within lane l of vectors 4 i to 4 i + 3 */
+    for (int i = 0; i < 4; i++, x += 4) {
+        const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(x[0], x[1]),
+                                       _mm512_unpackhi_ps(x[0], x[1]));
+        const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(x[2], x[3]),
+                                       _mm512_unpackhi_ps(x[2], x[3]));
+        four[i] = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+    }
+    __m512 two[2];
+    for (int i = 0; i < 2; i++)
+        two[i] = _mm512_add_ps(_mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0x88),
+                               _mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0xdd));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(two[0], two[1], 0x88),
+                         _mm512_shuffle_f32x4(two[0], two[1], 0xdd));
+}
+
 VNNI static void attend_vnni(const float *query, const uint16_t *keys, const uint16_t *values,
                              int places, int size, float *weights, float *out) {
     __m512 most = _mm512_set1_ps(-INFINITY), total = _mm512_setzero_ps();
-    const float by = 1 / sqrtf((float)size);
-    for (int p = 0; p < places; p++) {
-        __m512 sum = _mm512_setzero_ps();
-        for (int i = 0; i < size; i += 16) {
-            const __m256i half = _mm256_loadu_si256((const __m256i *)(keys + p * size + i));
-            sum = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), _mm512_cvtph_ps(half), sum);
-        }
-        weights[p] = _mm512_reduce_add_ps(sum) * by;
-        most = _mm512_max_ps(most, _mm512_set1_ps(weights[p]));
+    const __m512 by = _mm512_set1_ps(1 / sqrtf((float)size));
+    for (int p = 0; p < places; p += 16, keys += 16 * size) {
+        const int here = places - p < 16 ? places - p : 16;
+        __m512 sum[16];
+        for (int k = 0; k < 16; k++) sum[k] = _mm512_setzero_ps();
+        for (int k = 0; k < here; k++)
+            for (int i = 0; i < size; i += 16) {
+                const __m256i half = _mm256_loadu_si256((const __m256i *)(keys + k * size + i));
+                sum[k] = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), _mm512_cvtph_ps(half), sum[k]);
+            }
+        const __m512 scores = _mm512_mul_ps(sums_vnni(sum), by);
+        const __mmask16 some = (__mmask16)((1u << here) - 1);
+        _mm512_mask_storeu_ps(weights + p, some, scores);
+        most = _mm512_mask_max_ps(most, some, most, scores);
     }
+    most = _mm512_set1_ps(_mm512_reduce_max_ps(most));
     for (int p = 0; p < places; p += 16) {
-        const __mmask16 some = places - p < 16 ? (__mmask16)((1 << (places - p)) - 1) : 0xffff;
+        const int here = places - p < 16 ? places - p : 16;
+        const __mmask16 some = (__mmask16)((1u << here) - 1);
         const __m512 score = _mm512_mask_loadu_ps(most, some, weights + p);
         const __m512 weight = exp_vnni(_mm512_sub_ps(score, most));
         _mm512_mask_storeu_ps(weights + p, some, weight);
@@ -326,17 +351,29 @@ VNNI static void attend_vnni(const float *query, const uint16_t *keys, const uin
     for (; i < size; i += 16) mix_vnni(values + i, places, size, 1, weights, sum, out + i);
 }
 
+static void halves_plain(const float *x, int n, uint16_t *to) {
+    for (int i = 0; i < n; i++) to[i] = to_half(x[i]);
+}
+
+VNNI static void halves_vnni(const float *x, int n, uint16_t *to) {
+    for (int i = 0; i < n; i += 16)
+        _mm256_storeu_si256((__m256i *)(to + i), _mm512_cvtps_ph(_mm512_loadu_ps(x + i), 0));
+}
+
 /* What a processor may have instructions for. */
 typedef struct {
     void (*block)(const uint8_t *, int, int, const Rounded *, int, float *, size_t);
     void (*attend)(const float *, const uint16_t *, const uint16_t *, int, int, float *, float *);
+    void (*halves)(const float *, int, uint16_t *);
     void (*round)(const float *, int, Rounded *);
     void (*gate)(const float *, const float *, float *);
     float (*squares)(const float *, int);
 } Kernels;
 
-static const Kernels PLAIN = {block_plain, attend_plain, round_plain, gate_plain, squares_plain};
-static const Kernels FAST = {block_vnni, attend_vnni, round_vnni, gate_vnni, squares_vnni};
+static const Kernels PLAIN = {block_plain, attend_plain, halves_plain,
+                              round_plain, gate_plain,   squares_plain};
+static const Kernels FAST = {block_vnni, attend_vnni, halves_vnni,
+                             round_vnni, gate_vnni,   squares_vnni};
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
@@ -448,10 +485,8 @@ static void remember(Pool *pool, int layer, int index, float *turned) {
         const size_t at = head_at(m, text, layer, head) + (size_t)text->place * size;
         rotate(row, turns(m->cosines, m, text), turns(m->sines, m, text), size / 2, turned);
         row += m->key_heads * size; /* from the key to its value */
-        for (int k = 0; k < size; k++) {
-            text->keys[at + k] = to_half(turned[k]);
-            text->values[at + k] = to_half(row[k]);
-        }
+        pool->use.halves(turned, size, text->keys + at);
+        pool->use.halves(row, size, text->values + at);
     }
 }
 
@@ -655,7 +690,7 @@ Pool *orrery_open(const Model *m, int threads, int fast) {
     memset(pool, 0, sizeof *pool);
     fast = fast && orrery_has_vnni();
     pool->use = fast ? FAST : PLAIN;
-    if (m->head_size % 16 != 0) pool->use.attend = attend_plain;
+    if (m->head_size % 16 != 0) pool->use.attend = attend_plain, pool->use.halves = halves_plain;
     const int mixed = m->heads * m->head_size, qkv = width_of_qkv(m);
     const size_t shared = 4 * 16 + MOST_ROWS * ((size_t)m->width + qkv + mixed + m->inner);
     const size_t own = 3 * 16 + m->width + m->context + m->head_size +
