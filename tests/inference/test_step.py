@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from orrery.inference import step as native
-from orrery.inference.step import Matrix, PlaceCache, Step, StepLayer, StepSizes
+from orrery.inference.step import KERNELS, Matrix, PlaceCache, Step, StepLayer, StepSizes
 from tests.inference.stored_maps import floats, in_order, q4_1, q8_0
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="built without a C compiler")
@@ -13,7 +13,7 @@ SIZES = StepSizes(
 )
 
 
-def random_step(make, *, threads=1, fast=True, seed=0):
+def random_step(make, *, threads=1, kernels="tiles", seed=0):
     """A layer and a head of random weights; the same weights as a function."""
     generator = torch.Generator().manual_seed(seed)
     s, weights = SIZES, {}
@@ -33,7 +33,7 @@ def random_step(make, *, threads=1, fast=True, seed=0):
     angles = torch.rand(s.context, s.head_size // 2, generator=generator) * 6
     turns = angles.cos(), angles.sin()
     head = matrix("head", s.width, s.vocab)
-    step = Step(s, [layer], gains[2], head, turns, threads=threads, fast=fast)
+    step = Step(s, [layer], gains[2], head, turns, threads=threads, kernels=kernels)
     return step, lambda rows: whole(rows.double(), weights, gains.double(), turns)
 
 
@@ -64,11 +64,11 @@ def whole(x, weights, gains, turns):
     return norm(x, gains[2]) @ w["head"][0].T
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("make", [q4_1, q8_0, floats])
-def test_a_text_scores_as_the_same_weights_in_double_precision(make, fast):
+def test_a_text_scores_as_the_same_weights_in_double_precision(make, kernels):
     """Also beyond the first room of the cache."""
-    step, wanted = random_step(make, fast=fast)
+    step, wanted = random_step(make, kernels=kernels)
     rows = torch.randn(40, SIZES.width, generator=torch.Generator().manual_seed(1))
     cache = step.new_cache()
     read = [step.read(part, cache) for part in rows.split([1, 20, 1, 1, 17])]
@@ -80,14 +80,14 @@ def test_a_text_scores_as_the_same_weights_in_double_precision(make, fast):
     assert cache.keys.shape[2] == 64  # the room it began with, doubled
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("make", [q4_1, q8_0])
-def test_a_product_has_thirteen_bits(make, fast):
+def test_a_product_has_thirteen_bits(make, kernels):
     generator = torch.Generator().manual_seed(5)
     stored, weight = make(40, 1, generator)
     head, gain = Matrix([in_order(stored, 40)], 32), torch.ones(32)
     turns = (torch.ones(70, 8), torch.zeros(70, 8))
-    step = Step(SIZES, [], gain, head, turns, threads=2, fast=fast)
+    step = Step(SIZES, [], gain, head, turns, threads=2, kernels=kernels)
     x = torch.randn(32, generator=generator)
     want = weight @ (x / (x.square().mean() + SIZES.epsilon).sqrt())
     found = step.read(x[None], PlaceCache(1, 1, 16))[0]
@@ -96,9 +96,9 @@ def test_a_product_has_thirteen_bits(make, fast):
 
 def test_a_plain_and_a_fast_step_live_side_by_side():
     rows = torch.randn(9, SIZES.width, generator=torch.Generator().manual_seed(1))
-    plain, _ = random_step(q4_1, fast=False)
+    plain, _ = random_step(q4_1, kernels="plain")
     before = plain.read(rows, plain.new_cache())
-    fast, _ = random_step(q4_1, fast=True)
+    fast, _ = random_step(q4_1, kernels="tiles")
     torch.testing.assert_close(fast.read(rows, fast.new_cache()), before, atol=1e-3, rtol=1e-3)
     assert plain.read(rows, plain.new_cache()).equal(before)
 
@@ -114,10 +114,10 @@ def test_the_number_of_threads_changes_nothing(threads):
     assert scores[0].equal(scores[1])
 
 
-@pytest.mark.parametrize("fast", [False, True])
-def test_texts_side_by_side_score_as_each_alone(fast):
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_texts_side_by_side_score_as_each_alone(kernels):
     """Bit for bit, also where there are more than go through at once, of different lengths."""
-    step, _ = random_step(q4_1, fast=fast, threads=2)
+    step, _ = random_step(q4_1, kernels=kernels, threads=2)
     rows = torch.randn(11, 12, SIZES.width, generator=torch.Generator().manual_seed(1))
     alone, caches = [], []
     for i, text in enumerate(rows):
@@ -127,6 +127,13 @@ def test_texts_side_by_side_score_as_each_alone(fast):
         cache.cut(i + 1)
         caches.append(cache)
     together = step.write(torch.stack([rows[i, i + 1] for i in range(11)]), caches)
+    for cache in caches[:8]:
+        cache.length -= 1
+    few = [
+        step.write(torch.stack([rows[i, i + 1] for i in some]), [caches[i] for i in some])
+        for some in ([0, 1, 2, 3, 4], [5, 6, 7])
+    ]
+    assert torch.cat(few).equal(together[:8])
     assert together.equal(torch.cat(alone))
     assert [len(cache) for cache in caches] == [i + 2 for i in range(11)]
 
@@ -155,3 +162,22 @@ def test_a_text_ends_with_the_context():
             step.write(torch.ones(tokens, SIZES.width), caches)
     with pytest.raises(ValueError, match="each token needs a text"):
         step.read(torch.ones(0, SIZES.width), step.new_cache())
+
+
+@pytest.mark.parametrize("make", [q4_1, q8_0])
+def test_products_of_tiles_are_those_of_bytes(make):
+    """To the last bit, however many tokens are read at once."""
+    rows = torch.randn(70, SIZES.width, generator=torch.Generator().manual_seed(1))
+    wanted = None
+    for kernels in ("bytes", "tiles"):
+        step, _ = random_step(make, kernels=kernels, threads=2)
+        for parts in ([70], [1, 4, 5, 8, 9, 16, 17, 10], [1] * 70):
+            cache = step.new_cache()
+            scores = [step.read(part, cache) for part in rows.split(parts)][-1]
+            wanted = scores if wanted is None else wanted
+            assert scores.equal(wanted)
+
+
+def test_a_library_of_another_edition_is_none(monkeypatch):
+    monkeypatch.setattr(native, "EDITION", 0)
+    assert native.library.__wrapped__() is None

@@ -22,16 +22,26 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__) && (__GNUC__ >= 11 || __clang_major__ >= 12)
+#define TILES 1 /* Advanced Matrix Extensions: Linux lends them on request */
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#else
+#define TILES 0
+#endif
 
+#define EDITION 2 /* of what Python calls; as in step.py */
 #define ROWS 16
 #define GROUP 32 /* two vectors of floats */
 #define BYTES(bits) ((bits) == 4 ? 320 : 544) /* of a group of a block */
 #define FINE_BITS 7
 #define FINE (1 << FINE_BITS)
 #define MOST_THREADS 64
-#define MOST_ROWS 8 /* tokens of a step */
-#define AT_ONCE 4   /* tokens of a block, so that their sums stay in registers */
-#define AHEAD 8192  /* weights are asked for so many bytes before they are needed */
+#define MOST_ROWS 64 /* tokens of a step; a multiple of TILE */
+#define AT_ONCE 4    /* tokens of a block, so that their sums stay in registers */
+#define TILE 16      /* tokens of a tile */
+#define AHEAD 8192   /* weights are asked for so many bytes before they are needed */
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,fma")))
 
 typedef struct {
@@ -169,6 +179,123 @@ VNNI static void block_vnni(const uint8_t *w, int groups, int bits, const Rounde
     for (; count > 0; count -= AT_ONCE, x += AT_ONCE, out += AT_ONCE * stride)
         switch (count < AT_ONCE ? count : AT_ONCE) { FOR(1) FOR(2) FOR(3) FOR(4) }
 }
+
+#if TILES
+#define AMX __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,fma," \
+                                  "amx-tile,amx-int8")))
+/* Tiles; macros, for the compiler's own macros want figures. */
+#define HIGHS 0 /* sums */
+#define LOWS 1
+#define HIGH 2 /* activations */
+#define LOW 3
+#define WEIGHTS 4
+
+/* The shapes of tiles, for so many tokens: half a tile takes half the time. */
+AMX static void begin_amx(int count) {
+    struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } shapes = {.palette = 1};
+    const int tokens = count <= TILE / 2 ? TILE / 2 : TILE;
+    for (int i = HIGHS; i <= LOW; i++) {
+        shapes.rows[i] = (uint8_t)tokens;
+        shapes.bytes[i] = i <= LOWS ? 4 * ROWS : GROUP;
+    }
+    shapes.rows[WEIGHTS] = GROUP / 4;
+    shapes.bytes[WEIGHTS] = 4 * ROWS;
+    __asm__ volatile("" : : "r"(&shapes) : "memory"); /* all of it is read */
+    _tile_loadconfig(&shapes);
+}
+
+AMX static void end_amx(void) { _tile_release(); }
+
+/* As rows_vnni, to the last bit: whole numbers within a group, floats in the same order. Of what
+   stands beside the tokens in a tile nothing is kept. Sums are taken up one group late, since what
+   a tile has stored cannot be loaded at once. */
+AMX static inline __attribute__((always_inline)) void
+rows_amx(const uint8_t *w, int groups, const int bits, const Rounded *x, const int tokens,
+         int count, float *out, size_t stride) {
+    const __m512i lower = _mm512_set1_epi8(15);
+    const long apart = x[1].high - x[0].high;
+    _Alignas(64) int32_t high[2][TILE * ROWS], low[2][TILE * ROWS];
+    _Alignas(64) uint8_t bytes[2][GROUP * ROWS];
+    __m512 total[TILE];
+#pragma GCC unroll 16
+    for (int n = 0; n < tokens; n++) total[n] = _mm512_setzero_ps();
+    for (int g = 0; g <= groups; g++, w += BYTES(bits)) {
+        if (g < groups) {
+            for (int i = 0; i < BYTES(bits); i += 64)
+                _mm_prefetch((const char *)w + AHEAD + i, _MM_HINT_T0);
+            const uint8_t *tile = w;
+            if (bits == 4) {
+                uint8_t *to = bytes[g % 2];
+                for (int c = 0; c < 4; c++) {
+                    const __m512i both = _mm512_loadu_si512(w + 64 * c);
+                    const __m512i two = _mm512_and_si512(_mm512_srli_epi16(both, 4), lower);
+                    _mm512_store_si512(to + 128 * c, _mm512_and_si512(both, lower));
+                    _mm512_store_si512(to + 128 * c + 64, two);
+                }
+                tile = to;
+            }
+            __asm__ volatile("" ::: "memory"); /* the compiler does not know what tiles read */
+            _tile_loadd(WEIGHTS, tile, 64);
+            _tile_loadd(HIGH, x[0].high + g * GROUP, apart);
+            _tile_loadd(LOW, x[0].low + g * GROUP, apart);
+            _tile_zero(HIGHS);
+            _tile_zero(LOWS);
+            _tile_dpbsud(HIGHS, HIGH, WEIGHTS);
+            _tile_dpbsud(LOWS, LOW, WEIGHTS);
+            _tile_stored(HIGHS, high[g % 2], 64);
+            _tile_stored(LOWS, low[g % 2], 64);
+            __asm__ volatile("" ::: "memory");
+        }
+        if (g == 0) continue;
+        const uint8_t *last = w - (bits == 4 ? 64 : 32);
+        const __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)last));
+        const __m512 offset =
+            bits == 4 ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(last + 32)))
+                      : _mm512_mul_ps(scale, _mm512_set1_ps(-128));
+        const int32_t *h = high[(g - 1) % 2], *l = low[(g - 1) % 2];
+#pragma GCC unroll 16 /* the sums are to stay in registers */
+        for (int n = 0; n < tokens; n++) {
+            const __m512i whole =
+                _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(h + ROWS * n), FINE_BITS),
+                                 _mm512_load_si512(l + ROWS * n));
+            const __m512 by = _mm512_mul_ps(scale, _mm512_set1_ps(x[n].scale[g - 1]));
+            total[n] = _mm512_fmadd_ps(by, _mm512_cvtepi32_ps(whole), total[n]);
+            total[n] = _mm512_fmadd_ps(offset, _mm512_set1_ps(x[n].sum[g - 1]), total[n]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int n = 0; n < tokens; n++)
+        if (n < count) _mm512_storeu_ps(out + n * stride, total[n]);
+}
+
+AMX static void block_amx(const uint8_t *w, int groups, int bits, const Rounded *x, int count,
+                          float *out, size_t stride) {
+    const int tokens = count <= TILE / 2 ? TILE / 2 : TILE; /* as begin_amx was told */
+    for (; count > AT_ONCE; count -= TILE, x += TILE, out += TILE * stride) {
+        const int here = count < TILE ? count : TILE;
+        if (bits == 4 && tokens == TILE)
+            rows_amx(w, groups, 4, x, TILE, here, out, stride);
+        else if (bits == 4)
+            rows_amx(w, groups, 4, x, TILE / 2, here, out, stride);
+        else if (tokens == TILE)
+            rows_amx(w, groups, 8, x, TILE, here, out, stride);
+        else
+            rows_amx(w, groups, 8, x, TILE / 2, here, out, stride);
+    }
+    if (count > 0) block_vnni(w, groups, bits, x, count, out, stride);
+}
+
+static int has_amx(void) {
+    unsigned a, b, c, d;
+    const int tiles_and_int8 = 3 << 24, tile_data = 18, ask = 0x1023; /* ARCH_REQ_XCOMP_PERM */
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tiles_and_int8) == tiles_and_int8 &&
+           syscall(SYS_arch_prctl, ask, tile_data) == 0;
+}
+#endif
 
 static size_t block_bytes(const Matrix *m) {
     return (size_t)(m->columns / GROUP) * BYTES(m->bits);
@@ -360,8 +487,13 @@ VNNI static void halves_vnni(const float *x, int n, uint16_t *to) {
         _mm256_storeu_si256((__m256i *)(to + i), _mm512_cvtps_ph(_mm512_loadu_ps(x + i), 0));
 }
 
+static void begin_nothing(int count) { (void)count; }
+static void end_nothing(void) {}
+
 /* What a processor may have instructions for. */
 typedef struct {
+    void (*begin)(int); /* a step of so many tokens, on this thread */
+    void (*end)(void);
     void (*block)(const uint8_t *, int, int, const Rounded *, int, float *, size_t);
     void (*attend)(const float *, const uint16_t *, const uint16_t *, int, int, float *, float *);
     void (*halves)(const float *, int, uint16_t *);
@@ -370,10 +502,10 @@ typedef struct {
     float (*squares)(const float *, int);
 } Kernels;
 
-static const Kernels PLAIN = {block_plain, attend_plain, halves_plain,
-                              round_plain, gate_plain,   squares_plain};
-static const Kernels FAST = {block_vnni, attend_vnni, halves_vnni,
-                             round_vnni, gate_vnni,   squares_vnni};
+static const Kernels PLAIN = {begin_nothing, end_nothing, block_plain, attend_plain,
+                              halves_plain,  round_plain, gate_plain,  squares_plain};
+static const Kernels FAST = {begin_nothing, end_nothing, block_vnni, attend_vnni,
+                             halves_vnni,   round_vnni,  gate_vnni,  squares_vnni};
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
@@ -556,6 +688,7 @@ static void run(Pool *pool, int index) {
         heads[n] = rounded_at(&place, mixed);
         inner[n] = rounded_at(&place, m->inner);
     }
+    pool->use.begin(count);
     for (int l = 0; l < m->layers; l++) {
         const Layer *layer = m->layer + l;
         norm_and_round(pool, layer->norm_attention, 0, normed, stream);
@@ -581,9 +714,12 @@ static void run(Pool *pool, int index) {
         ask_for(pool, l + 1 < m->layers ? &layer[1].qkv : &m->head, index);
         meet(pool, &phase);
     }
-    if (w->scored == 0) return;
-    norm_and_round(pool, m->norm, count - w->scored, normed, stream);
-    multiply(pool, &m->head, stream, w->scored, index, w->logits, blocks_of(&m->head) * ROWS);
+    if (w->scored > 0) {
+        norm_and_round(pool, m->norm, count - w->scored, normed, stream);
+        pool->use.begin(w->scored);
+        multiply(pool, &m->head, stream, w->scored, index, w->logits, blocks_of(&m->head) * ROWS);
+    }
+    pool->use.end();
 }
 
 static void *worker(void *given) {
@@ -665,6 +801,8 @@ void orrery_pack(const uint8_t *rows, int bytes, const int32_t *order, int count
 
 /* ---- what Python calls ------------------------------------------------------------------------ */
 
+int orrery_edition(void) { return EDITION; }
+
 /* Whether this processor has the instructions of the fast way. */
 int orrery_has_vnni(void) {
     return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
@@ -682,14 +820,22 @@ void orrery_close(Pool *pool) {
     free(pool);
 }
 
-/* Threads for a model; NULL where memory or threads are lacking. */
+/* Threads for a model; NULL where memory or threads are lacking.
+
+   fast: 0 for plain C, 1 for products of bytes, 2 for products of tiles too, where there are some. */
 Pool *orrery_open(const Model *m, int threads, int fast) {
     if (threads < 1 || threads > MOST_THREADS) return NULL;
     Pool *pool = aligned_alloc(64, (sizeof(Pool) + 63) / 64 * 64);
     if (pool == NULL) return NULL;
     memset(pool, 0, sizeof *pool);
-    fast = fast && orrery_has_vnni();
-    pool->use = fast ? FAST : PLAIN;
+    pool->use = fast > 0 && orrery_has_vnni() ? FAST : PLAIN;
+#if TILES
+    if (fast > 1 && orrery_has_vnni() && has_amx()) {
+        pool->use.begin = begin_amx;
+        pool->use.end = end_amx;
+        pool->use.block = block_amx;
+    }
+#endif
     if (m->head_size % 16 != 0) pool->use.attend = attend_plain, pool->use.halves = halves_plain;
     const int mixed = m->heads * m->head_size, qkv = width_of_qkv(m);
     const size_t shared = 4 * 16 + MOST_ROWS * ((size_t)m->width + qkv + mixed + m->inner);

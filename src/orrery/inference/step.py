@@ -3,7 +3,7 @@
 A token written on a processor waits for its weights: what counts is how few bytes they are and
 that nothing else takes time. `step.c` reads weights of four or eight bits in the order in which
 they lie, rounds activations to fifteen bits, and runs a whole step on a few threads without
-returning to Python. Up to eight tokens share a step and read the weights once: neighbours of one
+returning to Python. Up to 64 tokens share a step and read the weights once: neighbours of one
 text, or the next tokens of several. It is compiled when the package is built, where there is a C
 compiler.
 """
@@ -25,7 +25,9 @@ from torch import Tensor
 from orrery.errors import OrreryError
 
 LIBRARY = Path(__file__).with_name("step.native")  # no ending of a module: it is none
-ROWS, GROUP, MOST_TOKENS = 16, 32, 8  # as in step.c
+EDITION, ROWS, GROUP, MOST_TOKENS = 2, 16, 32, 64  # as in step.c
+KERNELS = ("plain", "bytes", "tiles")
+"""What products are made of: plain C, products of bytes (AVX-512 VNNI), of tiles (AMX)."""
 BLOCK_BYTES = {4: 320, 8: 544}  # of sixteen rows of a group
 STORED_BYTES = {18: 4, 20: 4, 34: 8, 0: 8}  # of a group in a file, 0 for floats: bits here
 
@@ -71,10 +73,15 @@ class CText(ctypes.Structure):
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled library, None where the package was built without a C compiler."""
+    """The compiled library, None where the package was built without a C compiler.
+
+    One that an older step.c left behind is none: it would be called in a way it does not know.
+    """
     if not LIBRARY.is_file():
         return None
     found = ctypes.CDLL(str(LIBRARY))
+    if not hasattr(found, "orrery_edition") or found.orrery_edition() != EDITION:
+        return None
     pointer, number = ctypes.c_void_p, ctypes.c_int
     found.orrery_open.restype = pointer
     found.orrery_open.argtypes = [pointer, number, number]
@@ -254,7 +261,7 @@ class Step:
         turns: tuple[Float[Tensor, "places half"], Float[Tensor, "places half"]],
         *,
         threads: int,
-        fast: bool = True,
+        kernels: str = "tiles",
     ) -> None:
         """Start the threads.
 
@@ -265,7 +272,7 @@ class Step:
             head: scores the vocabulary.
             turns: cosines and sines by which queries and keys are turned at each place.
             threads: how many work on a token.
-            fast: use the processor's instructions for products of bytes, where it has them.
+            kernels: the best of `KERNELS` to use; the processor may not have it, and uses less.
 
         Raises:
             OrreryError: the threads cannot be started.
@@ -286,7 +293,7 @@ class Step:
             head.described(), self.pointer(turns[0]), self.pointer(turns[1]),
         )  # fmt: skip
         self.lock = threading.Lock()
-        self.pool = native.orrery_open(ctypes.byref(self.model), threads, int(fast))
+        self.pool = native.orrery_open(ctypes.byref(self.model), threads, KERNELS.index(kernels))
         if self.pool is None:
             raise OrreryError(f"{threads} threads for a model cannot be started")
 
@@ -326,7 +333,7 @@ class Step:
     def read_part(
         self, part: Float[Tensor, "t d"], cache: PlaceCache, *, scored: int
     ) -> Float[Tensor, "n v"]:
-        """Up to eight tokens of one text."""
+        """Up to 64 tokens of one text."""
         places = range(cache.length, cache.length + len(part))
         scores = self.step(part, [(cache, place) for place in places], scored=scored)
         cache.length += len(part)
@@ -365,7 +372,7 @@ class Step:
         *,
         scored: int,
     ) -> Float[Tensor, "n v"]:
-        """Up to eight tokens, each with its text and place, the last `scored` of them scored."""
+        """Up to 64 tokens, each with its text and place, the last `scored` of them scored."""
         if not len(embeddings) == len(rows) > 0:
             raise ValueError(f"each token needs a text: {len(embeddings)} and {len(rows)}")
         embeddings = embeddings.float().contiguous()

@@ -8,6 +8,7 @@ from tests.inference.tiny_gguf import CONFIG, VOCABULARY, tiny_llama, write_gguf
 
 from orrery.errors import OrreryError
 from orrery.inference.gguf import Gguf
+from orrery.inference.step import KERNELS
 from orrery.systems.language import compiled_llama
 from orrery.systems.language.compiled_llama import CompiledLlama
 from orrery.systems.language.gguf_llama import read_llama
@@ -18,11 +19,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0", "Q4_0", "Q4_1"])
-def test_it_scores_as_the_same_weights_worked_out(kind, fast, tmp_path):
+def test_it_scores_as_the_same_weights_worked_out(kind, kernels, tmp_path):
     path = write_gguf(tmp_path / "m.gguf", tiny_llama(2), kind)
-    model, whole = CompiledLlama(Gguf(path), threads=2, fast=fast), read_llama(Gguf(path))
+    model, whole = CompiledLlama(Gguf(path), threads=2, kernels=kernels), read_llama(Gguf(path))
     tokens = torch.randint(len(VOCABULARY), (1, 30), generator=torch.Generator().manual_seed(2))
     cache = model.new_cache()
     with torch.no_grad():

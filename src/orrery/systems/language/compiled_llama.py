@@ -48,13 +48,13 @@ def available() -> bool:
 class CompiledLlama:
     """A Llama to write with: tokens and a cache in, scores of the next token out."""
 
-    def __init__(self, file: Gguf, *, threads: int | None = None, fast: bool = True) -> None:
+    def __init__(self, file: Gguf, *, threads: int | None = None, kernels: str = "tiles") -> None:
         """Pack the weights of a file.
 
         Args:
             file: a Llama.
             threads: that work on a token; torch's number if not given.
-            fast: use the processor's instructions for products of bytes, where it has them.
+            kernels: the best of `inference.step.KERNELS` to use.
 
         Raises:
             OrreryError: it is no Llama, a size does not suit the step, or there is no compiler's
@@ -77,7 +77,7 @@ class CompiledLlama:
         places = torch.arange(c.context)
         self.step = Step(
             sizes, layers, self.gain("output_norm"), head, c.rope.tables(places, c.size, c.context),
-            threads=threads or torch.get_num_threads(), fast=fast,
+            threads=threads or torch.get_num_threads(), kernels=kernels,
         )  # fmt: skip
 
     def layer(self, at: str) -> StepLayer:
