@@ -10,10 +10,6 @@ AWAITING_RECORD = frozenset(
         "bert_recipe",
         "early_cnns",
         "fashion_record",
-        "positions",
-        "shared_keys",
-        "text_to_text",
-        "truncated_bptt",
     }
 )
 
