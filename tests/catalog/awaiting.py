@@ -8,7 +8,6 @@ import pytest
 AWAITING_RECORD = frozenset(
     {
         "bert_recipe",
-        "early_cnns",
         "fashion_record",
     }
 )
