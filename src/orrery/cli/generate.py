@@ -11,6 +11,7 @@ from orrery.cli.parser import Parser, print_json
 from orrery.errors import OrreryError, UsageError
 
 if TYPE_CHECKING:
+    from orrery.inference.grammars.grammar import Grammar
     from orrery.inference.streaming import Pace
     from orrery.systems.language.local_llm import LocalLlm
 
@@ -18,7 +19,12 @@ EXAMPLES = (
     'orrery generate "What is the capital of France?"',
     'orrery generate "Once upon a time" --plain --temperature 0.8 --seed 1',
     "git diff | orrery generate - --max-tokens 100 --json",
+    'orrery generate "Is 91 a prime?" --regex "(yes|no), because [^.]{1,100}[.]"',
+    'orrery generate "Describe a dog as JSON." --schema dog.json',
 )
+
+LARGEST = 1_000_000
+"""Most characters of a schema."""
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +36,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--best-of", type=int, default=1, metavar="N", help="draw N answers, show the likeliest one"
     )
+    parser.add_argument(
+        "--schema", type=Path, metavar="FILE", help="JSON Schema; the answer is JSON that fits it"
+    )
+    parser.add_argument("--regex", metavar="PATTERN", help="the whole answer matches it")
     add_options(parser)
     parser.add_argument("--json", action="store_true", help="print an object at the end")
     chosen = parser.parse_args(argv)
@@ -45,6 +55,7 @@ def main(argv: list[str]) -> int:
         raise UsageError("--best-of draws answers: it needs --temperature above 0, and no --stop")
     if chosen.best_of < 1:
         raise UsageError(f"--best-of must be at least 1, got {chosen.best_of}")
+    options["grammar"] = grammar(chosen)
     model = opened(chosen.model)
 
     import torch
@@ -127,6 +138,35 @@ def checked(chosen: Any) -> dict[str, Any]:
     return options
 
 
+def grammar(chosen: Any) -> "Grammar | None":
+    """What the answer must be, by --schema or --regex.
+
+    Raises:
+        UsageError: it cannot be read, is not supported, or goes with another option.
+    """
+    from orrery.inference.grammars import json_grammar
+    from orrery.inference.grammars.grammar import matching
+
+    if chosen.schema is None and chosen.regex is None:
+        return None
+    if chosen.schema is not None and chosen.regex is not None:
+        raise UsageError("--schema and --regex exclude one another")
+    if chosen.stop:
+        raise UsageError("--stop would cut what --schema or --regex asks for")
+    try:
+        if chosen.regex is not None:
+            return matching(chosen.regex)
+        with chosen.schema.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise UsageError(f"it has more than {LARGEST} characters")
+        return json_grammar.read(text)
+    except (OSError, ValueError) as error:
+        what = "--regex" if chosen.schema is None else f"--schema {chosen.schema}"
+        said = getattr(error, "strerror", None) or error
+        raise UsageError(f"{what}: {said}") from None
+
+
 def opened(path: Path | None) -> "LocalLlm":
     """The model in a file, or the one that is fetched with a data set.
 
@@ -152,6 +192,7 @@ def figures(pace: "Pace") -> dict[str, Any]:
         "prompt_tokens": pace.prompt_tokens,
         "prefill_tokens_per_second": pace.prefill_rate,
         "decode_tokens_per_second": pace.decode_rate,
+        "finish_reason": pace.finish,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 

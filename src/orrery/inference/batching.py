@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from orrery.inference.decoding import Decoding
+from orrery.inference.decoding import Constraint, Decoding, within
 
 
 @runtime_checkable
@@ -54,6 +54,7 @@ class _Text:
     prompt: list[int]
     how: Decoding
     generator: torch.Generator
+    constraint: Constraint | None
     cache: Any = None
     added: list[int] = field(default_factory=list)
 
@@ -81,22 +82,33 @@ class Batch:
         """Tokens of prompts that were read and not copied."""
         self._count = 0
 
-    def add(self, prompt: Sequence[int], how: Decoding, *, seed: int = 0) -> int:
+    def add(
+        self,
+        prompt: Sequence[int],
+        how: Decoding,
+        *,
+        seed: int = 0,
+        constraint: Constraint | None = None,
+    ) -> int:
         """Let a text wait for its turn; its number.
 
         Args:
             prompt: what it begins with.
             how: the choices; no search with beams.
             seed: of its draws, which no other text changes.
+            constraint: of this text alone.
 
         Raises:
-            ValueError: the prompt is empty, or a search with beams is asked for.
+            ValueError: the prompt is empty, or a search with beams is asked for; or how forces
+                tokens beside a constraint.
         """
         if not prompt or how.num_beams > 1:
             raise ValueError("a text needs a prompt and num_beams=1")
+        if constraint is not None:
+            how.check_free()
         self._count += 1
         generator = torch.Generator().manual_seed(seed)
-        self.waiting.append(_Text(self._count, list(prompt), how, generator))
+        self.waiting.append(_Text(self._count, list(prompt), how, generator, constraint))
         return self._count
 
     def cancel(self, number: int) -> None:
@@ -143,8 +155,11 @@ class Batch:
     def _choose(self, text: _Text, scores: Tensor) -> NewToken:
         """The next token of a text; the text is closed with its last one."""
         so_far = torch.tensor([text.prompt + text.added])
-        token = int(text.how.choose(scores[None], so_far, len(text.added), text.generator))
+        allowed = within(scores[None], text.constraint)
+        token = int(text.how.choose(allowed, so_far, len(text.added), text.generator))
         text.added.append(token)
+        if text.constraint is not None:
+            text.constraint.advance(token)
         last = token in text.how.ends or len(text.added) == text.how.max_new_tokens
         if last:
             del self.open[text.number]

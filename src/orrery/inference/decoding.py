@@ -2,14 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Tokens = Int[Tensor, "b t"]
 Written = Int[Tensor, "_ _"]  # prompts and what was added to them
 Scores = Float[Tensor, "b v"]
+
+
+@runtime_checkable
+class Constraint(Protocol):
+    """What one text must be: it knows what was written, and says what may come next."""
+
+    def mask(self) -> Bool[Tensor, " v"]:
+        """The tokens that may come next; at least one, or one that ends the text."""
+        ...
+
+    def advance(self, token: int) -> None:
+        """Go on with one of these."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text may end here."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +145,16 @@ class Decoding:
             scores[:, forced] = 0
         return scores
 
+    def check_free(self) -> None:
+        """See that a constraint alone says which tokens may come.
+
+        Raises:
+            ValueError: tokens are forced, or a text may not end where it is complete.
+        """
+        forced = (self.forced_bos_token_id, self.forced_eos_token_id)
+        if self.num_beams > 1 or self.min_new_tokens or forced != (None, None):
+            raise ValueError("a constraint needs num_beams=1, min_new_tokens=0 and no forced token")
+
     def choose(
         self, scores: Scores, texts: Tokens, added: int, generator: torch.Generator | None
     ) -> Int[Tensor, " b"]:
@@ -141,6 +170,13 @@ class Decoding:
             least = self.min_p * chances.amax(dim=-1, keepdim=True)
             scores = scores.masked_fill(chances < least, -torch.inf)
         return torch.multinomial(scores.softmax(dim=-1), 1, generator=generator).squeeze(1)
+
+
+def within(scores: Scores, constraint: Constraint | None) -> Scores:
+    """Scores of one text with what its constraint does not allow at minus infinity."""
+    if constraint is None:
+        return scores
+    return scores.masked_fill(~constraint.mask(), -torch.inf)
 
 
 def most_likely(scores: Scores, top_k: int | None = None, top_p: float | int = 1.0) -> Scores:

@@ -4,10 +4,11 @@ import codecs
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
-from orrery.inference.decoding import Decoding
+from orrery.inference.decoding import Constraint, Decoding, within
 from orrery.inference.generation import S, Step
 
 
@@ -63,6 +64,8 @@ class Pace:
     """Written; the one that ends the text counts."""
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+    finish: Literal["", "end", "length", "stop"] = ""
+    """Why the text ended: it was complete, no more tokens were allowed, or a stop string came."""
 
     @property
     def prefill_rate(self) -> float:
@@ -83,22 +86,28 @@ def stream(
     *,
     generator: torch.Generator | None = None,
     pace: Pace | None = None,
+    constraint: Constraint | None = None,
 ) -> Iterator[int]:
     """One text's new tokens, each as soon as it is chosen; the one that ends it is the last.
 
     They are those that `write` gives. After an early stop the state holds what was read.
 
     Raises:
-        ValueError: the prompt is empty, or a search with beams is asked for.
+        ValueError: the prompt is empty, or a search with beams is asked for; or how forces tokens
+            beside a constraint.
     """
     if not prompt or how.num_beams > 1:
         raise ValueError("a stream needs a prompt and num_beams=1")
+    if constraint is not None:
+        how.check_free()
     pace = Pace() if pace is None else pace
+    pace.finish = ""
     pace.prompt_tokens, start = len(prompt), time.perf_counter()
     text = fresh = torch.tensor([list(prompt)])
     for added in range(how.max_new_tokens):
         with torch.inference_mode():
-            chosen = how.choose(step(fresh, state), text, added, generator)
+            scores = within(step(fresh, state), constraint)
+            chosen = how.choose(scores, text, added, generator)
             fresh = chosen[:, None]
             text = torch.cat([text, fresh], dim=1)
         token, pace.tokens = int(chosen), added + 1
@@ -107,6 +116,16 @@ def stream(
             pace.prefill_seconds, start = now - start, now
         else:
             pace.decode_seconds = now - start
+        if constraint is not None:
+            constraint.advance(token)
+        last = token in how.ends
+        if last or added == how.max_new_tokens - 1:
+            pace.finish = finish(last, constraint)
         yield token
-        if token in how.ends:
+        if last:
             return
+
+
+def finish(ended: bool, constraint: Constraint | None) -> Literal["end", "length"]:
+    """Why a text has had its last token: one that is complete has ended, though none said so."""
+    return "end" if ended or (constraint is not None and constraint.complete) else "length"

@@ -27,8 +27,11 @@ from orrery.inference.batching import Batch, NewToken
 from orrery.inference.chat_template import ChatTemplate, Message
 from orrery.inference.decoding import Decoding
 from orrery.inference.gguf import Gguf
+from orrery.inference.grammars.grammar import Grammar
+from orrery.inference.grammars.token_mask import GrammarConstraint, TokenMasks
+from orrery.inference.grammars.token_trie import TokenTrie
 from orrery.inference.step import PlaceCache
-from orrery.inference.streaming import Pace, TextPieces, stream
+from orrery.inference.streaming import Pace, TextPieces, finish, stream
 from orrery.nn.key_value_cache import KeyValueCache
 from orrery.systems.language import compiled_llama
 from orrery.systems.language.bpe_fast import FastBpe
@@ -42,6 +45,9 @@ SYSTEM = System(
     builds_on=("bpe_fast", "compiled_llama", "gguf_llama", "packed_llama"),
     realises=("local-deployment",),
 )  # fmt: skip
+
+
+GRAMMARS = 8  # whose masks are kept; the oldest are given up
 
 
 @dataclass(slots=True)
@@ -83,6 +89,8 @@ class LocalLlm:
         self.end = file.setting("tokenizer.ggml.eos_token_id", int)
         source = file.settings.get("tokenizer.chat_template")
         self.template = ChatTemplate(source) if isinstance(source, str) else None
+        self._trie: TokenTrie | None = None
+        self._masks = dict[Grammar, TokenMasks]()
 
     @property
     def context(self) -> int:
@@ -113,6 +121,7 @@ class LocalLlm:
         stops: Sequence[str] = (),
         pace: Pace | None = None,
         generator: torch.Generator | None = None,
+        grammar: Grammar | None = None,
         **options: object,
     ) -> Iterator[str]:
         """The answer, piece by piece.
@@ -123,22 +132,31 @@ class LocalLlm:
             stops: the answer ends before the first of these.
             pace: filled with how long it took.
             generator: the source of chance of `do_sample`.
+            grammar: what the answer must be.
             options: of `Decoding`.
 
         Raises:
             OrreryError: the prompt leaves no room for an answer.
-            ValueError: an option is out of range.
+            ValueError: an option is out of range, `stops` could cut what the grammar asks for, or
+                no answer that fits it is so short.
         """
-        how = self.how(prompt, options)
+        if grammar is not None and stops:
+            raise ValueError("stops must be empty with a grammar")
+        how, pace = self.how(prompt, options), Pace() if pace is None else pace
+        constraint = self.constraint(grammar, how.max_new_tokens)
         read = self.nothing_read() if read is None else read
         fresh = list(prompt[read.keep(prompt) :])
         pieces = TextPieces(stops)
-        for token in stream(self._step, read, fresh, how, generator=generator, pace=pace):
+        tokens = stream(
+            self._step, read, fresh, how, generator=generator, pace=pace, constraint=constraint
+        )
+        for token in tokens:
             data = b"" if token == self.end else self.tokenizer.vocabulary.bytes_of(token)
             piece = pieces.push(data)
             if piece:
                 yield piece
             if pieces.stopped:
+                pace.finish = "stop"
                 return
         rest = pieces.push(b"", last=True)
         if rest:
@@ -151,6 +169,7 @@ class LocalLlm:
         *,
         seed: int = 0,
         pace: Pace | None = None,
+        grammar: Grammar | None = None,
         **options: object,
     ) -> str:
         """Of so many answers drawn, the one whose tokens are likeliest on average.
@@ -160,18 +179,22 @@ class LocalLlm:
             prompt: tokens.
             seed: of the first; each further one has the next.
             pace: filled with how long all of them took.
+            grammar: what each answer must be.
             options: of `Decoding`.
 
         Raises:
             OrreryError: the prompt leaves no room for an answer.
-            ValueError: an option is out of range, or count is below 1.
+            ValueError: an option is out of range, count is below 1, or no answer that fits the
+                grammar is so short.
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
         how, pace = self.how(prompt, options), Pace() if pace is None else pace
         batch, answers = Batch(self.model), defaultdict[int, list[NewToken]](list)
+        constraints = dict[int, GrammarConstraint | None]()
         for i in range(count):
-            batch.add(prompt, how, seed=seed + i)
+            constraint = self.constraint(grammar, how.max_new_tokens)
+            constraints[batch.add(prompt, how, seed=seed + i, constraint=constraint)] = constraint
         start = time.perf_counter()
         for one in batch.run():
             answers[one.text].append(one)
@@ -181,6 +204,7 @@ class LocalLlm:
         pace.prompt_tokens = batch.read
         pace.decode_seconds = time.perf_counter() - start - pace.prefill_seconds
         best = max(answers.values(), key=lambda answer: fmean(one.chance for one in answer))
+        pace.finish = finish(best[-1].token == self.end, constraints[best[-1].text])
         tokens = [one.token for one in best if one.token != self.end]
         return self.tokenizer.decode(tokens)
 
@@ -198,6 +222,25 @@ class LocalLlm:
                 f"together at most {self.context} are allowed"
             )
         return how
+
+    def constraint(self, grammar: Grammar | None, most: int) -> GrammarConstraint | None:
+        """What keeps a text of so many tokens at most within a grammar; the masks are shared.
+
+        Raises:
+            ValueError: no text that fits is so short.
+        """
+        if grammar is None:
+            return None
+        if grammar not in self._masks:
+            if self._trie is None:
+                special = {*self.tokenizer.vocabulary.specials.values(), self.end}
+                known = self.tokenizer.vocabulary.tokens.items()
+                tokens = {number: data for number, data in known if number not in special}
+                self._trie = TokenTrie(tokens, self.model.config.vocab)
+            self._masks[grammar] = TokenMasks(grammar, self._trie, [self.end])
+            while len(self._masks) > GRAMMARS:
+                del self._masks[next(iter(self._masks))]
+        return self._masks[grammar].begin(most)
 
     def _step(self, fresh: Tensor, read: Read) -> Tensor:
         scores = self.model(fresh, read.cache)
