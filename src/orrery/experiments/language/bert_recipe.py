@@ -80,8 +80,9 @@ CLAIMS = (
         effect=lambda m: 1 - m["albert/parameters"] / m["more text/parameters"], margin=1 / 3,
     ),
     Control(
-        "every model learns more than which bytes are common: half a nat a byte",
-        effect=lambda m: m["common"] - max(m[f"{arm}/loss"] for arm in RECIPES), margin=0.5,
+        "with layers of its own a model learns more than which bytes are common: half a nat a byte",
+        effect=lambda m: m["common"] - max(m[f"{a}/loss"] for a in RECIPES if a != "albert"),
+        margin=0.5,
     ),
 )  # fmt: skip
 ABLATIONS = ("fixed_gaps",)
