@@ -7,7 +7,6 @@ import pytest
 
 AWAITING_RECORD = frozenset(
     {
-        "bert_recipe",
         "fashion_record",
     }
 )
