@@ -26,6 +26,7 @@ COMMANDS = {
     "illustrate": "look into the heads of a Transformer that reads your sentence",
     "data": "list, get and verify data sets",
     "pretrain": "make a small language model from raw text, stage by stage",
+    "finetune": "have a language model learn to answer, on this machine",
     "quantise": "write a language model's file anew, with its weights in fewer bits",
     "generate": "have a real language model write, on this machine",
     "chat": "talk with it",

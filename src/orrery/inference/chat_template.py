@@ -25,6 +25,7 @@ class ChatTemplate:
         Raises:
             OrreryError: it is not Jinja.
         """
+        self.source = source
         room = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         room.globals = {"raise_exception": _refuse, "range": room.globals["range"]}
         try:

@@ -24,6 +24,7 @@ from torch import Tensor
 from orrery.catalog import System
 from orrery.errors import OrreryError
 from orrery.inference.batching import Batch, NewToken
+from orrery.inference.causal_lm import CausalLm
 from orrery.inference.chat_template import ChatTemplate, Message
 from orrery.inference.decoding import Decoding
 from orrery.inference.gguf import Gguf
@@ -36,7 +37,7 @@ from orrery.nn.key_value_cache import KeyValueCache
 from orrery.systems.language import compiled_llama
 from orrery.systems.language.bpe_fast import FastBpe
 from orrery.systems.language.compiled_llama import CompiledLlama
-from orrery.systems.language.gguf_llama import read_vocabulary
+from orrery.systems.language.gguf_llama import read_llama, read_vocabulary
 from orrery.systems.language.packed_llama import PackedLlama
 
 SYSTEM = System(
@@ -83,6 +84,7 @@ class LocalLlm:
             OrreryError: it cannot be read or is not of a kind that is known.
         """
         file = Gguf(path)
+        self.file = file
         self.name = file.setting("general.name", str, Path(path).stem)
         self.model: Any = CompiledLlama(file) if compiled_llama.available() else PackedLlama(file)
         self.tokenizer = FastBpe(read_vocabulary(file))
@@ -96,6 +98,10 @@ class LocalLlm:
     def context(self) -> int:
         """Longest text, its answer included, that the model was made for."""
         return self.model.config.context
+
+    def weights(self) -> CausalLm:
+        """The model in single precision, to be trained; what is learnt does not change this one."""
+        return read_llama(self.file)
 
     def nothing_read(self) -> Read:
         """Where a text begins."""
