@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from orrery.inference.decoding import Constraint, Decoding, within
+from orrery.inference.decoding import Constraint, Decoding, one_thread, within
 
 
 @runtime_checkable
@@ -155,8 +155,10 @@ class Batch:
     def _choose(self, text: _Text, scores: Tensor) -> NewToken:
         """The next token of a text; the text is closed with its last one."""
         so_far = torch.tensor([text.prompt + text.added])
-        allowed = within(scores[None], text.constraint)
-        token = int(text.how.choose(allowed, so_far, len(text.added), text.generator))
+        with one_thread():
+            allowed = within(scores[None], text.constraint)
+            token = int(text.how.choose(allowed, so_far, len(text.added), text.generator))
+            chance = float(scores.float().log_softmax(dim=-1)[token])
         text.added.append(token)
         if text.constraint is not None:
             text.constraint.advance(token)
@@ -166,5 +168,4 @@ class Batch:
             self.done[tuple(text.prompt + text.added)] = text.cache
             while len(self.done) > self.kept:
                 del self.done[next(iter(self.done))]
-        chance = float(scores.float().log_softmax(dim=-1)[token])
         return NewToken(text.number, token, chance, last)

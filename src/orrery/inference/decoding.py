@@ -1,6 +1,7 @@
 """How a text is written on: the choices of a generation, and the scores they leave open."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -159,8 +160,9 @@ class Decoding:
         self, scores: Scores, texts: Tokens, added: int, generator: torch.Generator | None
     ) -> Int[Tensor, " b"]:
         """The next token of each text: the likeliest that is allowed, or drawn by `do_sample`."""
-        scores = self.rule(scores.float(), texts, added)
-        return self.draw(scores, generator) if self.do_sample else scores.argmax(dim=-1)
+        with one_thread():
+            scores = self.rule(scores.float(), texts, added)
+            return self.draw(scores, generator) if self.do_sample else scores.argmax(dim=-1)
 
     def draw(self, scores: Scores, generator: torch.Generator | None) -> Int[Tensor, " b"]:
         """One token a row by its chance under temperature, top_k, top_p and min_p."""
@@ -170,6 +172,21 @@ class Decoding:
             least = self.min_p * chances.amax(dim=-1, keepdim=True)
             scores = scores.masked_fill(chances < least, -torch.inf)
         return torch.multinomial(scores.softmax(dim=-1), 1, generator=generator).squeeze(1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Operations of torch on this thread alone.
+
+    Choosing a token gains nothing from more, and torch's other threads, once they have worked, wait
+    by spinning for a while: in the way of those that compute the next step.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def within(scores: Scores, constraint: Constraint | None) -> Scores:

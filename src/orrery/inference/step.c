@@ -533,13 +533,46 @@ typedef struct Pool {
     Work work;
     float *scratch[MOST_THREADS];
     struct Seat { struct Pool *pool; int index; } seat[MOST_THREADS];
+    struct { _Alignas(64) atomic_uint_least64_t rest; } share[MOST_THREADS]; /* of a phase's work */
 } Pool;
 
-/* All threads wait here for the last one; they spin, since a phase takes microseconds. */
-static void meet(Pool *pool, int *phase) {
+static int part(int total, int threads, int index) {
+    return (int)((int64_t)total * index / threads);
+}
+
+/* Give each thread its part of the pieces of work of a phase. */
+static void deal(Pool *pool, int pieces) {
+    for (int i = 0; i < pool->threads; i++) {
+        const uint64_t first = (uint64_t)part(pieces, pool->threads, i);
+        const uint64_t end = (uint64_t)part(pieces, pool->threads, i + 1);
+        atomic_store(&pool->share[i].rest, end << 32 | first);
+    }
+}
+
+/* The next piece of work: of the thread's own share from the front, so that weights are read in
+   order; then of another's from the back, for threads are not equally fast. -1: all is taken. */
+static int next(Pool *pool, int index) {
+    for (int k = 0; k < pool->threads; k++) {
+        atomic_uint_least64_t *rest = &pool->share[(index + k) % pool->threads].rest;
+        uint64_t seen = atomic_load(rest);
+        for (;;) {
+            const uint32_t first = (uint32_t)seen, end = (uint32_t)(seen >> 32);
+            if (first >= end) break;
+            const uint64_t left = k == 0 ? seen + 1 : seen - ((uint64_t)1 << 32);
+            if (atomic_compare_exchange_weak(rest, &seen, left))
+                return (int)(k == 0 ? first : end - 1);
+        }
+    }
+    return -1;
+}
+
+/* All threads wait here for the last one, which deals out the pieces of the next phase; they spin,
+   since a phase takes microseconds. */
+static void meet(Pool *pool, int *phase, int pieces) {
     *phase ^= 1;
     if (atomic_fetch_add(&pool->arrived, 1) == pool->threads - 1) {
         atomic_store(&pool->arrived, 0);
+        deal(pool, pieces);
         atomic_store(&pool->phase, *phase);
         return;
     }
@@ -547,10 +580,6 @@ static void meet(Pool *pool, int *phase) {
         if (++spins < 1000) _mm_pause();
         else sched_yield();
     }
-}
-
-static int share(int total, int threads, int index) {
-    return (int)((int64_t)total * index / threads);
 }
 
 static int blocks_of(const Matrix *m) { return (m->rows + ROWS - 1) / ROWS; }
@@ -576,23 +605,20 @@ static int width_of_qkv(const Model *m) {
 
 static void multiply(Pool *pool, const Matrix *m, const Rounded *x, int count, int index,
                      float *out, size_t stride) {
-    const int blocks = blocks_of(m);
-    for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
-         b++)
+    for (int b; (b = next(pool, index)) >= 0;)
         pool->use.block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count,
               out + b * ROWS, stride);
 }
 
 static void add_product(Pool *pool, const Matrix *m, const Rounded *x, int index, float *to) {
-    const int blocks = blocks_of(m), count = pool->work.count;
-    float part[MOST_ROWS * ROWS];
-    for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
-         b++) {
-        pool->use.block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count, part,
-                    ROWS);
+    const int count = pool->work.count;
+    float sums[MOST_ROWS * ROWS];
+    for (int b; (b = next(pool, index)) >= 0;) {
+        pool->use.block(m->blocks + b * block_bytes(m), m->columns / GROUP, m->bits, x, count,
+                        sums, ROWS);
         for (int n = 0; n < count; n++)
             for (int r = 0; r < ROWS && b * ROWS + r < m->rows; r++)
-                to[n * m->rows + b * ROWS + r] += part[n * ROWS + r];
+                to[n * m->rows + b * ROWS + r] += sums[n * ROWS + r];
     }
 }
 
@@ -608,9 +634,8 @@ static size_t head_at(const Model *m, const Text *text, int layer, int head) {
 static void remember(Pool *pool, int layer, int index, float *turned) {
     const Work *w = &pool->work;
     const Model *m = w->model;
-    const int size = m->head_size, items = w->count * m->key_heads;
-    for (int i = share(items, pool->threads, index); i < share(items, pool->threads, index + 1);
-         i++) {
+    const int size = m->head_size;
+    for (int i; (i = next(pool, index)) >= 0;) {
         const int n = i / m->key_heads, head = i % m->key_heads;
         const Text *text = &w->text[n];
         const float *row = w->qkv + (size_t)n * width_of_qkv(m) + (m->heads + head) * size;
@@ -625,9 +650,8 @@ static void remember(Pool *pool, int layer, int index, float *turned) {
 static void attention(Pool *pool, int layer, int index, float *weights, float *turned) {
     const Work *w = &pool->work;
     const Model *m = w->model;
-    const int size = m->head_size, items = w->count * m->heads;
-    for (int i = share(items, pool->threads, index); i < share(items, pool->threads, index + 1);
-         i++) {
+    const int size = m->head_size;
+    for (int i; (i = next(pool, index)) >= 0;) {
         const int n = i / m->heads, head = i % m->heads;
         const Text *text = &w->text[n];
         const float *row = w->qkv + (size_t)n * width_of_qkv(m) + head * size;
@@ -641,10 +665,9 @@ static void attention(Pool *pool, int layer, int index, float *weights, float *t
 static void feed_forward(Pool *pool, const Layer *layer, const Rounded *x, int index) {
     const Work *w = &pool->work;
     const Matrix *both = &layer->gate_up;
-    const int blocks = w->model->inner / ROWS, groups = both->columns / GROUP;
+    const int groups = both->columns / GROUP;
     float gate[MOST_ROWS * ROWS], up[MOST_ROWS * ROWS];
-    for (int b = share(blocks, pool->threads, index); b < share(blocks, pool->threads, index + 1);
-         b++) {
+    for (int b; (b = next(pool, index)) >= 0;) {
         const uint8_t *at = both->blocks + 2 * b * block_bytes(both);
         pool->use.block(at, groups, both->bits, x, w->count, gate, ROWS);
         pool->use.block(at + block_bytes(both), groups, both->bits, x, w->count, up, ROWS);
@@ -670,7 +693,7 @@ static void norm_and_round(const Pool *pool, const float *gain, int first, float
 static void ask_for(const Pool *pool, const Matrix *m, int index) {
     const int pairs = blocks_of(m) / 2; /* gate and up are shared out in pairs */
     const char *at = (const char *)m->blocks +
-                     2 * share(pairs, pool->threads, index) * block_bytes(m);
+                     2 * part(pairs, pool->threads, index) * block_bytes(m);
     for (int i = 0; i < AHEAD; i += 64) _mm_prefetch(at + i, _MM_HINT_T0);
 }
 
@@ -693,26 +716,27 @@ static void run(Pool *pool, int index) {
         const Layer *layer = m->layer + l;
         norm_and_round(pool, layer->norm_attention, 0, normed, stream);
         multiply(pool, &layer->qkv, stream, count, index, w->qkv, width_of_qkv(m));
-        meet(pool, &phase);
+        meet(pool, &phase, count * m->key_heads);
         remember(pool, l, index, turned);
         ask_for(pool, &layer->out, index);
-        meet(pool, &phase);
+        meet(pool, &phase, count * m->heads);
         attention(pool, l, index, weights, turned);
-        meet(pool, &phase);
+        meet(pool, &phase, blocks_of(&layer->out));
         for (int n = 0; n < count; n++)
             pool->use.round(w->mixed + (size_t)n * mixed, mixed, &heads[n]);
         add_product(pool, &layer->out, heads, index, w->x);
         ask_for(pool, &layer->gate_up, index);
-        meet(pool, &phase);
+        meet(pool, &phase, m->inner / ROWS);
         norm_and_round(pool, layer->norm_feed_forward, 0, normed, stream);
         feed_forward(pool, layer, stream, index);
         ask_for(pool, &layer->down, index);
-        meet(pool, &phase);
+        meet(pool, &phase, blocks_of(&layer->down));
         for (int n = 0; n < count; n++)
             pool->use.round(w->inner + (size_t)n * m->inner, m->inner, &inner[n]);
         add_product(pool, &layer->down, inner, index, w->x);
-        ask_for(pool, l + 1 < m->layers ? &layer[1].qkv : &m->head, index);
-        meet(pool, &phase);
+        const Matrix *after = l + 1 < m->layers ? &layer[1].qkv : &m->head;
+        ask_for(pool, after, index);
+        meet(pool, &phase, blocks_of(after));
     }
     if (w->scored > 0) {
         norm_and_round(pool, m->norm, count - w->scored, normed, stream);
@@ -878,6 +902,7 @@ void orrery_step(Pool *pool, const float *embeddings, int count, const Text *tex
     w->scored = scored;
     w->logits = logits;
     pthread_mutex_lock(&pool->lock);
+    deal(pool, blocks_of(w->model->layers > 0 ? &w->model->layer[0].qkv : &w->model->head));
     pool->left = pool->threads - 1;
     pool->round++;
     pthread_cond_broadcast(&pool->begin);

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from orrery.inference.decoding import Constraint, Decoding, within
+from orrery.inference.decoding import Constraint, Decoding, one_thread, within
 from orrery.inference.generation import S, Step
 
 
@@ -106,8 +106,9 @@ def stream(
     text = fresh = torch.tensor([list(prompt)])
     for added in range(how.max_new_tokens):
         with torch.inference_mode():
-            scores = within(step(fresh, state), constraint)
-            chosen = how.choose(scores, text, added, generator)
+            scores = step(fresh, state)
+            with one_thread():
+                chosen = how.choose(within(scores, constraint), text, added, generator)
             fresh = chosen[:, None]
             text = torch.cat([text, fresh], dim=1)
         token, pace.tokens = int(chosen), added + 1
