@@ -3,13 +3,20 @@
 All read the one file that comes with orrery; llama.cpp also its own rewriting of it in Q4_0.
 Before time counts, the perplexity of a text and the error of the scores against those of the same
 weights in single precision are printed for each. llama.cpp is timed through its binding's `eval`.
+llama.cpp is what the extra `bench-llama-cpp` brings (it compiles for ten minutes; where its own use
+of AMX breaks off, as version 0.3.36 did on a machine that has it, build it with GGML_NATIVE=OFF);
+without it its rows are left out. Each has a process of its own, one at work at a time: threads of
+OpenMP that wait by spinning, as torch's and llama.cpp's do, would be in the way of the others'.
 """
 
 import ctypes
+import importlib.util
 import json
+import multiprocessing
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +26,7 @@ from torch.nn import functional as F
 
 from benchmarks.side_by_side import interleave, report
 from orrery.data import king_james, smollm2
+from orrery.inference.decoding import one_thread
 from orrery.inference.gguf import Gguf
 from orrery.systems.language.gguf_llama import read_llama
 from orrery.systems.language.local_llm import LocalLlm
@@ -31,8 +39,8 @@ GOALS = {"Q4_1": 1.1, "Q4_0": 1.0, "bfloat16": 1.8}
 class Ours:
     """The compiled step."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, path: Path) -> None:
+        self.model = LocalLlm(path).model
 
     def read(self, tokens: list[int]) -> Tensor:
         """A prompt; scores of the next token."""
@@ -43,7 +51,8 @@ class Ours:
         """So many tokens, the likeliest each time; then what was read is as before."""
         length, token = len(self.cache), torch.zeros(1, 1, dtype=torch.long)
         for _ in range(count):
-            token = self.model(token, self.cache).argmax(dim=-1, keepdim=True)
+            with one_thread():
+                token = self.model(token, self.cache).argmax(dim=-1, keepdim=True)
         self.cache.cut(length)
 
     def write_texts(self, count: int) -> None:
@@ -51,7 +60,8 @@ class Ours:
         caches = [self.cache.beginning(16) for _ in range(TEXTS)]
         tokens = torch.zeros(TEXTS, dtype=torch.long)
         for _ in range(count):
-            tokens = self.model.write(tokens, caches).argmax(dim=-1)
+            with one_thread():
+                tokens = self.model.write(tokens, caches).argmax(dim=-1)
 
     def scores(self, tokens: list[int]) -> Tensor:
         """Of each next token."""
@@ -137,6 +147,36 @@ class Transformers:
         return self.model(input_ids=torch.tensor([tokens])).logits[0].float()
 
 
+def at_work(make: Callable[[Path], Any], path: Path, orders: Connection) -> None:
+    """A process that makes a model and does what it is told."""
+    with torch.inference_mode():
+        model = make(path)
+        while True:
+            name, arguments = orders.recv()
+            orders.send(getattr(model, name)(*arguments))
+
+
+class Apart:
+    """A model in a process of its own."""
+
+    def __init__(self, make: Callable[[Path], Any], path: Path) -> None:
+        self.name = make.__name__
+        context = multiprocessing.get_context("spawn")
+        self.orders, theirs = context.Pipe()
+        context.Process(target=at_work, args=(make, path, theirs), daemon=True).start()
+        theirs.close()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def ask(*arguments: Any) -> Any:
+            self.orders.send((name, arguments))
+            try:
+                return self.orders.recv()
+            except EOFError:
+                raise RuntimeError(f"the process of {self.name} broke off in {name}") from None
+
+        return ask
+
+
 def requantised(path: Path, folder: Path) -> Path:
     """The file in Q4_0, as llama.cpp makes it."""
     import llama_cpp
@@ -173,13 +213,17 @@ def main(*, rounds: int = 7, windows: int = 4) -> bool:
     """Perplexity, then reading, writing, and eight texts."""
     path = Path(smollm2.load())
     llm = LocalLlm(path)
-    ours = Ours(llm.model)
     with tempfile.TemporaryDirectory() as folder:
-        models: dict[str, Any] = {
-            "orrery": ours, "llama.cpp Q4_1": LlamaCpp(path),
-            "llama.cpp Q4_0": LlamaCpp(requantised(path, Path(folder))),
-            "transformers bfloat16": Transformers(path),
-        }  # fmt: skip
+        ours = Apart(Ours, path)
+        theirs = Apart(Transformers, path)
+        models: dict[str, Any] = {"orrery": ours, "transformers bfloat16": theirs}
+        if importlib.util.find_spec("llama_cpp"):
+            models["llama.cpp Q4_1"] = Apart(LlamaCpp, path)
+            models["llama.cpp Q4_0"] = Apart(LlamaCpp, requantised(path, Path(folder)))
+        else:
+            print("llama-cpp-python is not installed: its rows are left out", flush=True)
+        for model in models.values():  # each has read its file
+            model.read([1, 2, 3])
     tokens = llm.tokenizer.encode(king_james.load()[:200_000])
     quality(models, path, tokens, windows)
 
@@ -202,6 +246,7 @@ def main(*, rounds: int = 7, windows: int = 4) -> bool:
             report("3a", f"{WRITTEN} tokens against {name}", writing, "orrery", goal, "tokens/s",
                    WRITTEN, limit=limit, peers=(name,))
         )  # fmt: skip
+    ours.read(tokens[:16])
     contestants = {
         "one text": lambda: ours.write(TEXTS * WRITTEN // 2),
         "eight texts": lambda: ours.write_texts(WRITTEN // 2),

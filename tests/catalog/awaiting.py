@@ -7,7 +7,9 @@ import pytest
 
 AWAITING_RECORD = frozenset(
     {
-        "fashion_record",
+        "few_shot",
+        "quantisation",
+        "shots_by_size",
     }
 )
 

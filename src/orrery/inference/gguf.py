@@ -72,6 +72,7 @@ class Gguf:
         head = _Head(self._data)
         try:
             self.settings: Mapping[str, Any] = head.settings()
+            self._spans = head.spans
             self.tensors: Mapping[str, Stored] = head.tensors(self.settings)
         except (OrreryError, UnicodeDecodeError) as error:
             reason = "a text is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
@@ -90,6 +91,11 @@ class Gguf:
             what = "is missing" if value is None else f"must be {kind.__name__}"
             raise OrreryError(f"{self.path} is refused: {name} {what}")
         return value
+
+    def setting_bytes(self, name: str) -> bytes:
+        """A setting as it lies in the file: its kind, then its value."""
+        start, end = self._spans[name]
+        return self._data[start:end]
 
     def blocks(self, name: str) -> Tensor:
         """The bytes of a tensor, as blocks by bytes, without a copy.
@@ -119,6 +125,7 @@ class _Head:
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.place = data, 0
+        self.spans = dict[str, tuple[int, int]]()
 
     def take(self, size: int, what: str) -> bytes:
         if size > len(self.data) - self.place:
@@ -151,7 +158,9 @@ class _Head:
             name = self.text("the name of a setting")
             if name in found:
                 raise OrreryError(f"{name} is there twice")
+            start = self.place
             found[name] = self.value(self.number("<I", name), name)
+            self.spans[name] = start, self.place
         return found
 
     def value(self, kind: int, name: str) -> Any:

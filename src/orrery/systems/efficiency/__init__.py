@@ -1,0 +1,1 @@
+"""Efficiency: the same quality for less memory, time or data."""
