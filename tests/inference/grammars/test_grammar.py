@@ -63,9 +63,9 @@ def test_nesting_is_bounded_and_what_is_begun_can_be_ended(monkeypatch):
 
 def test_a_text_read_in_several_ways_goes_on_in_all_of_them():
     nodes = Nodes()
-    ways = [nodes.literal(text, END) for text in (b"abc", b"abd", b"a")]
+    ways = [nodes.literal(text, END) for text in (b"abc", b"abx", b"a")]
     grammar = Grammar(nodes, nodes.node(*ways))
-    assert [grammar.accepts(x) for x in (b"abc", b"abd", b"a", b"ab", b"")] == [1, 1, 1, 0, 0]
+    assert [grammar.accepts(x) for x in (b"abc", b"abx", b"a", b"ab", b"")] == [1, 1, 1, 0, 0]
     here = grammar.step(grammar.start, ord("a"))
     assert len(here) == 3
     assert grammar.distance(here) == 0
