@@ -10,6 +10,7 @@ AWAITING_RECORD = frozenset(
         "few_shot",
         "quantisation",
         "shots_by_size",
+        "speculative_decoding",
     }
 )
 
