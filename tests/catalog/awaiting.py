@@ -9,7 +9,6 @@ AWAITING_RECORD = frozenset(
     {
         "few_shot",
         "quantisation",
-        "shots_by_size",
         "speculative_decoding",
     }
 )
