@@ -1,7 +1,6 @@
 """`orrery generate PROMPT`: a real language model answers, on this machine."""
 
 import math
-import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -174,10 +173,6 @@ def opened(path: Path | None) -> "LocalLlm":
     Raises:
         OrreryError: it cannot be had or read.
     """
-    # Threads of OpenMP that wait by spinning are in the way of those that compute a step; this is
-    # read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
     from orrery.data import smollm2
     from orrery.systems.language.local_llm import LocalLlm
 

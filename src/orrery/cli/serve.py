@@ -28,7 +28,6 @@ EXAMPLES = (
 SHORTEST_TOKEN = 16
 EMBEDDER = "all-MiniLM-L6-v2"
 LARGEST_SCHEMA = 65_536
-GRAMMARS = 8  # kept; what was worked out for them is kept with them
 
 
 def main(argv: list[str]) -> int:
@@ -151,6 +150,7 @@ class LocalModel:
             ValueError: that cannot be done.
         """
         from orrery.inference.grammars import json_grammar
+        from orrery.systems.language.local_llm import GRAMMARS
 
         key = (json.dumps(schema), additional)
         if len(key[0]) > LARGEST_SCHEMA:

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orrery.systems.efficiency.awq import ALPHAS, awq, channel_scales, rounded_scaled
-from orrery.systems.efficiency.quantisation import Grid, rounded
+from orrery.systems.efficiency.quantisation import BitGrid, rounded
 
-GRIDS = st.builds(Grid, bits=st.sampled_from([2, 3, 4]), group=st.sampled_from([None, 4, 8]))
+GRIDS = st.builds(BitGrid, bits=st.sampled_from([2, 3, 4]), group=st.sampled_from([None, 4, 8]))
 
 
 def layer(rows=8, width=16, samples=50, seed=0, spread=2.0):
@@ -55,13 +55,13 @@ def test_before_rounding_the_layer_computes_the_same(alpha):
     scales = channel_scales(inputs, alpha)
     folded = (inputs / scales) @ (weight * scales).T
     torch.testing.assert_close(folded, inputs @ weight.T)
-    fine = Grid(bits=8, group=1)  # a group of one is its own grid: nothing is rounded
+    fine = BitGrid(bits=8, group=1)  # a group of one is its own grid: nothing is rounded
     torch.testing.assert_close(rounded_scaled(weight, scales, fine), weight)
 
 
 def test_scaled_weights_lie_on_a_grid():
     weight, inputs = layer()
-    made, grid = awq(weight, inputs, Grid(bits=3, group=8)), Grid(bits=3, group=8)
+    made, grid = awq(weight, inputs, BitGrid(bits=3, group=8)), BitGrid(bits=3, group=8)
     scaled = made.weight * made.scales
     steps = grid.fit(grid.groups(weight * made.scales))
     codes = grid.groups(scaled) / steps.scale + steps.zero
@@ -72,7 +72,7 @@ def test_large_inputs_meet_weights_that_moved_less():
     gains = []
     for seed in range(8):
         weight, inputs = layer(seed=seed)
-        grid = Grid(bits=3, group=16)
+        grid = BitGrid(bits=3, group=16)
         made = awq(weight, inputs, grid)
         assert made.alpha > 0
         gains.append(made.error / error(rounded(weight, grid), weight, inputs))
@@ -88,7 +88,7 @@ def test_scales_are_even_around_one_and_an_input_that_is_always_zero_does_no_har
     inputs[:, 3] = 0
     scales = channel_scales(inputs, 0.5)
     assert float(scales.max() * scales.min()) == pytest.approx(1)
-    made = awq(weight, inputs, Grid(bits=3))
+    made = awq(weight, inputs, BitGrid(bits=3))
     assert made.weight.isfinite().all()
     ratio = channel_scales(inputs * 7, 0.5) / scales
     torch.testing.assert_close(ratio[4:], torch.full((12,), float(ratio[4]), dtype=torch.float64))
@@ -98,4 +98,4 @@ def test_bad_powers_are_refused():
     weight, inputs = layer()
     for alphas in ((), (0.5, 1.5), (-0.1,)):
         with pytest.raises(ValueError, match=r"alphas must be numbers in \[0, 1\]"):
-            awq(weight, inputs, Grid(), alphas)
+            awq(weight, inputs, BitGrid(), alphas)

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orrery.systems.efficiency.gptq import GptqConfig, gptq, hessian, prepare
-from orrery.systems.efficiency.quantisation import Grid, rounded
+from orrery.systems.efficiency.quantisation import BitGrid, rounded
 
 GRIDS = st.builds(
-    Grid, kind=st.sampled_from(["asymmetric", "symmetric", "ternary", "binary"]),
+    BitGrid, kind=st.sampled_from(["asymmetric", "symmetric", "ternary", "binary"]),
     bits=st.sampled_from([2, 3, 4]), group=st.sampled_from([None, 3, 4, 6]),
 )  # fmt: skip
 
@@ -77,7 +77,7 @@ def test_inputs_that_have_nothing_to_do_with_each_other_leave_plain_rounding(gri
 @pytest.mark.parametrize("bits", [2, 3, 4])
 @pytest.mark.parametrize("act_order", [False, True])
 def test_outputs_are_nearer_than_after_plain_rounding(bits, act_order):
-    grid = Grid(bits=bits, group=16)
+    grid = BitGrid(bits=bits, group=16)
     plain = better = 0.0
     for seed in range(8):
         weight, inputs = layer(16, 32, 200, seed)
@@ -91,7 +91,7 @@ def test_outputs_are_nearer_than_after_plain_rounding(bits, act_order):
 
 def test_the_first_column_is_rounded_as_it_was_and_the_weight_is_left_alone():
     weight, inputs = layer()
-    before, grid = weight.clone(), Grid(bits=3)
+    before, grid = weight.clone(), BitGrid(bits=3)
     made = gptq(weight, prepare(hessian(inputs), GptqConfig()), grid)
     assert torch.equal(weight, before)
     torch.testing.assert_close(made[:, 0], rounded(weight, grid)[:, 0])
@@ -100,7 +100,7 @@ def test_the_first_column_is_rounded_as_it_was_and_the_weight_is_left_alone():
 
 def test_a_row_is_rounded_the_same_whatever_stands_beside_it():
     weight, inputs = layer()
-    prepared, grid = prepare(hessian(inputs), GptqConfig(block=4)), Grid(bits=3, group=6)
+    prepared, grid = prepare(hessian(inputs), GptqConfig(block=4)), BitGrid(bits=3, group=6)
     alone = torch.cat([gptq(row[None], prepared, grid) for row in weight])
     torch.testing.assert_close(alone, gptq(weight, prepared, grid))
 
@@ -122,4 +122,4 @@ def test_bad_settings_are_refused():
         GptqConfig(block=0)
     weight, inputs = layer()
     with pytest.raises(ValueError, match="group must divide the width 12, got 5"):
-        gptq(weight, prepare(hessian(inputs), GptqConfig()), Grid(group=5))
+        gptq(weight, prepare(hessian(inputs), GptqConfig()), BitGrid(group=5))

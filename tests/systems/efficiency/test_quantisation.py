@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from orrery.systems.efficiency.quantisation import (
-    Grid,
+    BitGrid,
     StraightThrough,
     block_layers,
     keep_rounded,
@@ -17,7 +17,7 @@ from orrery.systems.language.gpt import Gpt, GptConfig
 
 KINDS = ("asymmetric", "symmetric", "ternary", "binary")
 GRIDS = st.builds(
-    Grid, kind=st.sampled_from(KINDS), bits=st.sampled_from([2, 3, 4, 8]),
+    BitGrid, kind=st.sampled_from(KINDS), bits=st.sampled_from([2, 3, 4, 8]),
     group=st.sampled_from([None, 1, 2, 4, 8]),
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_shape_is_kept_and_values_lie_on_the_grid(grid, rows, count, seed, shift
        group=st.sampled_from([None, 2, 4, 16]), seed=st.integers(0, 999),
        shift=st.sampled_from([0.0, 0.7, -3.0]))  # fmt: skip
 def test_no_weight_moves_by_more_than_half_a_step(bits, kind, group, seed, shift):
-    grid, weight = Grid(kind=kind, bits=bits, group=group), matrix(3, 16, seed, shift)
+    grid, weight = BitGrid(kind=kind, bits=bits, group=group), matrix(3, 16, seed, shift)
     steps = grid.fit(grid.groups(weight))
     moved = (grid.groups(rounded(weight, grid) - weight)).abs()
     assert (moved <= steps.scale * (0.5 + 1e-9)).all()
@@ -73,57 +73,59 @@ def test_rounded_weights_round_to_themselves_and_scale_with_their_input(grid, se
 @pytest.mark.parametrize(("bits", "count"), [(2, 4), (3, 8), (4, 16), (8, 256)])
 def test_a_grid_has_as_many_values_as_its_bits_allow(bits, count):
     weight = torch.linspace(-1.3, 2.0, 4001, dtype=torch.float64)[None]
-    assert len(rounded(weight, Grid(bits=bits)).unique()) == count
-    assert len(rounded(weight, Grid(kind="symmetric", bits=bits)).unique()) <= count - 1
-    both = rounded(torch.cat([weight, -weight], 1), Grid(kind="symmetric", bits=bits)).unique()
+    assert len(rounded(weight, BitGrid(bits=bits)).unique()) == count
+    assert len(rounded(weight, BitGrid(kind="symmetric", bits=bits)).unique()) <= count - 1
+    both = rounded(torch.cat([weight, -weight], 1), BitGrid(kind="symmetric", bits=bits)).unique()
     assert len(both) == count - 1
     assert torch.allclose(both, -both.flip(0))
 
 
 def test_by_hand():
     weight = torch.tensor([[0.5, -1.0, 0.0, 0.1], [2.0, 2.0, -6.0, 1.0]], dtype=torch.float64)
-    ternary = rounded(weight, Grid(kind="ternary"))
+    ternary = rounded(weight, BitGrid(kind="ternary"))
     expected = [[0.4, -0.4, 0.0, 0.0], [2.75, 2.75, -2.75, 0.0]]
     torch.testing.assert_close(ternary, torch.tensor(expected, dtype=torch.float64))
-    binary = rounded(weight, Grid(kind="binary", group=2))
+    binary = rounded(weight, BitGrid(kind="binary", group=2))
     expected = [[0.75, -0.75, 0.05, 0.05], [2.0, 2.0, -3.5, 3.5]]
     torch.testing.assert_close(binary, torch.tensor(expected, dtype=torch.float64))
-    four = rounded(weight[1:], Grid(bits=2))  # steps of 8/3 from -5.33 to 2.67
+    four = rounded(weight[1:], BitGrid(bits=2))  # steps of 8/3 from -5.33 to 2.67
     torch.testing.assert_close(four * 3 / 8, torch.tensor([[1, 1, -2, 0]], dtype=torch.float64))
 
 
 def test_the_best_binary_scale_is_the_mean_size():
     weight = matrix(1, 50)
-    best = rounded(weight, Grid(kind="binary"))
+    best = rounded(weight, BitGrid(kind="binary"))
     for factor in (0.9, 1.1):
         assert (weight - best).norm() < (weight - factor * best).norm()
 
 
 def test_groups_do_not_know_of_each_other():
-    weight, grid = matrix(2, 16), Grid(bits=3, group=4)
+    weight, grid = matrix(2, 16), BitGrid(bits=3, group=4)
     changed = weight.clone()
     changed[:, :4] *= 100
-    for one, same in ((grid, True), (Grid(bits=3), False)):
+    for one, same in ((grid, True), (BitGrid(bits=3), False)):
         made = rounded(changed, one)[:, 4:]
         assert torch.equal(made, rounded(weight, one)[:, 4:]) == same
 
 
 def test_smaller_groups_and_more_bits_cost_bits_and_spare_error():
     weight = matrix(16, 64)
-    grids = [Grid(bits=b, group=g) for b in (2, 3, 4) for g in (None, 16, 4)]
+    grids = [BitGrid(bits=b, group=g) for b in (2, 3, 4) for g in (None, 16, 4)]
     errors = [float((rounded(weight, grid) - weight).norm()) for grid in grids]
     assert errors == sorted(errors, reverse=True)
-    assert Grid(bits=4, group=32).bits_per_weight(64) == 4 + 20 / 32
-    assert Grid(kind="symmetric", bits=8).bits_per_weight(64) == 8 + 16 / 64
-    assert Grid(kind="ternary", group=16).bits_per_weight(64) == pytest.approx(1.585 + 1, abs=1e-3)
-    assert Grid(kind="binary", group=16).bits_per_weight(64) == 2
+    assert BitGrid(bits=4, group=32).bits_per_weight(64) == 4 + 20 / 32
+    assert BitGrid(kind="symmetric", bits=8).bits_per_weight(64) == 8 + 16 / 64
+    assert BitGrid(kind="ternary", group=16).bits_per_weight(64) == pytest.approx(
+        1.585 + 1, abs=1e-3
+    )
+    assert BitGrid(kind="binary", group=16).bits_per_weight(64) == 2
 
 
 def test_the_gradient_goes_straight_through():
     weight = matrix(3, 8).requires_grad_()
     factors = matrix(3, 8, seed=1)
-    made = StraightThrough.apply(weight, Grid(kind="ternary"))
-    assert torch.equal(made, rounded(weight.detach(), Grid(kind="ternary")))
+    made = StraightThrough.apply(weight, BitGrid(kind="ternary"))
+    assert torch.equal(made, rounded(weight.detach(), BitGrid(kind="ternary")))
     (made * factors).sum().backward()
     assert torch.equal(weight.grad, factors)
 
@@ -132,7 +134,7 @@ def test_training_with_three_values_learns_what_rounding_to_them_loses():
     torch.manual_seed(0)
     x = torch.randn(256, 8, generator=rng(1))
     y = torch.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:3]
-    grid, lost = Grid(kind="ternary"), {}
+    grid, lost = BitGrid(kind="ternary"), {}
 
     def fit(net):
         optimiser = torch.optim.Adam(net.parameters())
@@ -159,7 +161,7 @@ def test_training_with_three_values_learns_what_rounding_to_them_loses():
 def test_only_the_layers_of_the_blocks_are_rounded():
     model = Gpt(GptConfig(vocab=11, context=8, depth=2, heads=2, width=16))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    round_model(model, Grid(kind="binary"))
+    round_model(model, BitGrid(kind="binary"))
     changed = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
     assert changed == {f"{name}.weight" for name in block_layers(model)}
     assert len(changed) == 8
@@ -167,7 +169,7 @@ def test_only_the_layers_of_the_blocks_are_rounded():
 
 
 def test_what_training_leaves_are_rounded_weights():
-    layer, grid = nn.Linear(8, 4), Grid(kind="ternary", group=4)
+    layer, grid = nn.Linear(8, 4), BitGrid(kind="ternary", group=4)
     net = nn.ModuleList([nn.Sequential(layer)])
     hidden = layer.weight.detach().clone()
     train_rounded(net, grid)
@@ -185,6 +187,6 @@ def test_what_training_leaves_are_rounded_weights():
 )  # fmt: skip
 def test_bad_grids_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
-        Grid(**bad)
+        BitGrid(**bad)
     with pytest.raises(ValueError, match="group must divide the width 10, got 4"):
-        rounded(matrix(2, 10), Grid(group=4))
+        rounded(matrix(2, 10), BitGrid(group=4))

@@ -10,9 +10,9 @@ from orrery.nn.key_value_cache import KeyValueCache
 from orrery.systems.efficiency.speculative_decoding import (
     LookUp,
     ModelDraft,
-    Reader,
     Speculation,
     SpeculativeConfig,
+    TextReader,
     accept,
     acceptance_rate,
     residual,
@@ -41,7 +41,7 @@ def make(kind=Gpt, seed=0, depth=2):
 
 
 def reader(model):
-    return Reader(lambda tokens, cache: model(tokens, cache=cache).logits[0], KeyValueCache())
+    return TextReader(lambda tokens, cache: model(tokens, cache=cache).logits[0], KeyValueCache())
 
 
 def table_reader(chances):
@@ -49,7 +49,7 @@ def table_reader(chances):
         cache.extend(0, tokens[..., None], tokens[..., None])
         return chances[tokens[0]].log()
 
-    return Reader(model, KeyValueCache())
+    return TextReader(model, KeyValueCache())
 
 
 def drafted(q, first, ahead, generator):

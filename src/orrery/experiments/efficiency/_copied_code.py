@@ -13,9 +13,9 @@ from orrery.inference.step import MOST_TOKENS, PlaceCache
 from orrery.lab import Lab, Measured
 from orrery.systems.efficiency.speculative_decoding import (
     LookUp,
-    Reader,
     Speculation,
     SpeculativeConfig,
+    TextReader,
 )
 from orrery.systems.language import compiled_llama
 from orrery.systems.language.bpe_fast import FastBpe
@@ -23,7 +23,7 @@ from orrery.systems.language.compiled_llama import CompiledLlama
 from orrery.systems.language.gguf_llama import read_llama, read_vocabulary
 
 
-def smollm() -> tuple[Callable[[], Reader], FastBpe]:
+def smollm() -> tuple[Callable[[], TextReader], FastBpe]:
     """SmolLM2: readers of texts that begin, and its tokens."""
     file = Gguf(smollm2.load())
     bpe = FastBpe(read_vocabulary(file))
@@ -37,7 +37,7 @@ def smollm() -> tuple[Callable[[], Reader], FastBpe]:
         parts = model.embeddings(tokens[0]).split(MOST_TOKENS)
         return torch.cat([model.step.read_part(part, cache, scored=len(part)) for part in parts])
 
-    return lambda: Reader(read, model.new_cache()), bpe
+    return lambda: TextReader(read, model.new_cache()), bpe
 
 
 def copied(count: int, lab: Lab) -> Measured:

@@ -17,10 +17,11 @@ from orrery.data.batches import sample_windows
 from orrery.inference.gguf import Gguf
 from orrery.lab import Lab, Measured
 from orrery.systems.efficiency.awq import awq
-from orrery.systems.efficiency.gptq import GptqConfig, Prepared, gptq, hessian, prepare
-from orrery.systems.efficiency.quantisation import Grid, block_layers, rounded
+from orrery.systems.efficiency.gptq import GptqConfig, InverseHessian, gptq, hessian, prepare
+from orrery.systems.efficiency.quantisation import BitGrid, block_layers, rounded
 from orrery.systems.language.bpe_fast import FastBpe
 from orrery.systems.language.gguf_llama import read_llama, read_vocabulary
+from orrery.systems.language.gpt import Gpt
 from orrery.systems.language.llama import Llama
 
 GROUP = 64
@@ -28,8 +29,8 @@ GROUP = 64
 BITS = (4, 3, 2)
 METHODS = ("nearest", "gptq", "awq")
 GRIDS = {
-    **{f"{bits}": Grid(bits=bits, group=GROUP) for bits in (8, *BITS)},
-    "ternary": Grid(kind="ternary", group=GROUP), "binary": Grid(kind="binary", group=GROUP),
+    **{f"{bits}": BitGrid(bits=bits, group=GROUP) for bits in (8, *BITS)},
+    "ternary": BitGrid(kind="ternary", group=GROUP), "binary": BitGrid(kind="binary", group=GROUP),
 }  # fmt: skip
 GPTQ = GptqConfig(dampening=0.1, block=32, act_order=True)
 ALPHAS = (0.0, 0.2, 0.3, 0.4, 0.5)
@@ -55,7 +56,7 @@ class Amounts:
 class Calibration:
     """What the methods know of each layer's inputs."""
 
-    prepared: dict[str, Prepared] = field(default_factory=dict)
+    prepared: dict[str, InverseHessian] = field(default_factory=dict)
     inputs: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -97,8 +98,8 @@ def excerpt(text: str, characters: int, tokenizer: FastBpe, lab: Lab, name: str)
 
 
 @torch.inference_mode()
-def loss(model: Llama, windows: tuple[Tensor, Tensor]) -> float:
-    """Nats a token."""
+def loss(model: Gpt | Llama, windows: tuple[Tensor, Tensor]) -> float:
+    """Nats a token, or a byte."""
     return float(model.loss(*windows))
 
 
@@ -108,7 +109,7 @@ def unigram_loss(text: Tensor, targets: Tensor, model: Llama) -> float:
     return -float((counts / counts.sum()).log()[targets].mean())
 
 
-def storage(name: str, grid: Grid, model: Llama) -> Measured:
+def storage(name: str, grid: BitGrid, model: Llama) -> Measured:
     """Bits a weight of the blocks, and megabytes of the model with 16 bits for all the rest."""
     shapes = [layer.weight.shape for layer in block_layers(model).values()]
     count = sum(shape.numel() for shape in shapes)
@@ -140,22 +141,24 @@ def looked_at(model: nn.Module, look: Callable[[str, Tensor], None]) -> Iterator
         layer.register_forward_pre_hook(lambda _, got, name=name: look(name, got[0].flatten(0, 1)))
         for name, layer in block_layers(model).items()
     ]
-    yield
-    for hook in hooks:
-        hook.remove()
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
-def nearest(grid: Grid) -> Rule:
+def nearest(grid: BitGrid) -> Rule:
     """Plain rounding."""
     return lambda _, weight: rounded(weight, grid)
 
 
-def by_gptq(seen: Calibration, grid: Grid) -> Rule:
+def by_gptq(seen: Calibration, grid: BitGrid) -> Rule:
     """Errors made up for by later columns."""
     return lambda name, weight: gptq(weight, seen.prepared[name], grid)
 
 
-def by_awq(seen: Calibration, grid: Grid) -> Rule:
+def by_awq(seen: Calibration, grid: BitGrid) -> Rule:
     """Finer steps for large inputs."""
     return lambda name, weight: awq(weight, seen.inputs[name], grid, ALPHAS).weight
 

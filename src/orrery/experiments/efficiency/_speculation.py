@@ -13,10 +13,10 @@ from orrery.nn.key_value_cache import KeyValueCache
 from orrery.systems.efficiency.speculative_decoding import (
     Accepted,
     ModelDraft,
-    Reader,
     Speculation,
     SpeculativeConfig,
     SpeculativeText,
+    TextReader,
     accept,
     acceptance_rate,
     tokens_per_pass,
@@ -101,10 +101,10 @@ def judged(models: tuple[Gpt, Gpt], tally: Tally, start: int, room: int, lab: La
     return measured
 
 
-def reader(model: Gpt | Llama) -> Reader:
+def reader(model: Gpt | Llama) -> TextReader:
     """Of a text that begins."""
     device = next(model.parameters()).device
-    return Reader(
+    return TextReader(
         torch.no_grad()(
             lambda tokens, cache: model(tokens.to(device), cache=cache).logits[0].cpu()
         ),

@@ -17,16 +17,21 @@ from torch import Tensor
 
 from orrery.data import king_james
 from orrery.data.batches import sample_windows
-from orrery.experiments.efficiency._rounded_llm import BITS, METHODS, Amounts, rounded_llm
+from orrery.experiments.efficiency._rounded_llm import BITS, METHODS, Amounts, loss, rounded_llm
 from orrery.lab import Claim, Control, Finding, Lab, Measured, Range, Settings
 from orrery.lab.figures import COLOURS, new_figure
 from orrery.lab.over_seeds import over_seeds
-from orrery.systems.efficiency.quantisation import Grid, keep_rounded, round_model, train_rounded
+from orrery.systems.efficiency.quantisation import (
+    BitGrid,
+    keep_rounded,
+    round_model,
+    train_rounded,
+)
 from orrery.systems.language.gpt import Gpt, GptConfig
 from orrery.train.muon import muon_and_adamw
 from orrery.train.schedule import scale_rates, trapezoid
 
-TERNARY = Grid(kind="ternary")
+TERNARY = BitGrid(kind="ternary")
 
 
 def cost(m: Measured, way: str) -> float:
@@ -138,13 +143,13 @@ def run(settings: QuantisationSettings, lab: Lab) -> Measured:
             vocab=256, context=settings.small_context, depth=settings.depth,
             heads=settings.width // 32, width=settings.width,
         ))  # fmt: skip
-        measured["small/untrained"] = held_out_loss(model, scored)
+        measured["small/untrained"] = loss(model, scored)
         train(model, arm, training, settings, lab, with_three=arm == "trained" and not unrounded)
-        measured[f"small/{arm}"] = held_out_loss(model, scored)
+        measured[f"small/{arm}"] = loss(model, scored)
         if arm == "whole":
             if not unrounded:
                 round_model(model, TERNARY)
-            measured["small/rounded"] = held_out_loss(model, scored)
+            measured["small/rounded"] = loss(model, scored)
     return measured
 
 
@@ -158,20 +163,14 @@ def train(
         train_rounded(model, TERNARY)
     for step in lab.steps(arm, settings.steps, state=(model, *optimisers)):
         rng = lab.rng("batch", step)
-        loss = model.loss(*sample_windows(text, settings.small_context, settings.batch, rng))
+        nats = model.loss(*sample_windows(text, settings.small_context, settings.batch, rng))
         model.zero_grad()
-        loss.backward()
+        nats.backward()
         for optimiser in optimisers:
             scale_rates(optimiser, trapezoid(step, settings.steps, warmup=5))
             optimiser.step()
-        lab.log(loss=loss)
+        lab.log(loss=nats)
     keep_rounded(model)
-
-
-@torch.inference_mode()
-def held_out_loss(model: Gpt, windows: tuple[Tensor, Tensor]) -> float:
-    """Nats a byte."""
-    return float(model.loss(*windows))
 
 
 def draw(results: Sequence[Measured], settings: QuantisationSettings) -> dict[str, Figure]:

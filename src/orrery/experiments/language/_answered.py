@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from orrery.data.reviews import Reviews
@@ -74,8 +75,8 @@ def scored(
         "own": float(own.mean()),
         "chosen": float(((leads > 0) == sides).mean()),
         "calibrated": float(((leads > bias) == sides).mean()),
-        "auc": auc(leads, sides),
-        "shuffled": auc(leads, rng.permutation(sides)),
+        "auc": float(roc_auc_score(sides, leads)),
+        "shuffled": float(roc_auc_score(rng.permutation(sides), leads)),
         "mass": float(found[:, answers].exp().sum(dim=1).mean()),
     }
 
@@ -107,9 +108,3 @@ def following(llm: LocalLlm, text: str, cache: Cache) -> Chances:
     """The logarithm of each token's chance to come after the text, which the cache then holds."""
     scores: Tensor = llm.model(torch.tensor([llm.tokenizer.encode(text)]), cache)
     return scores[0].float().log_softmax(dim=-1)
-
-
-def auc(scores: Float64[np.ndarray, " n"], sides: Int64[np.ndarray, " n"]) -> float:
-    """The chance that one of side 1 scores above one of side 0; a tie counts half."""
-    ahead = np.sign(scores[sides == 1][:, None] - scores[sides == 0][None])
-    return float((ahead.mean() + 1) / 2)

@@ -19,7 +19,7 @@ LEAST_TEMPERATURE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class AnswerPiece:
     """What one more token of a text made certain."""
 
     place: int
@@ -38,7 +38,7 @@ class Writing:
         self.model, self.tokens, self.finish = model, 0, ""
         self._pieces = TextPieces(stops)
 
-    def push(self, event: Event) -> Piece:
+    def push(self, event: Event) -> AnswerPiece:
         """Take a token."""
         self.tokens += 1
         ends = event.token == self.model.end
@@ -47,7 +47,7 @@ class Writing:
             text += self._pieces.push(b"", last=True)
         if event.last or self._pieces.stopped:
             self.finish = "stop" if event.complete or self._pieces.stopped else "length"
-        return Piece(event.place, text, None if ends else event, self.finish or None)
+        return AnswerPiece(event.place, text, None if ends else event, self.finish or None)
 
 
 class Answer:
@@ -78,7 +78,7 @@ class Answer:
         """Give up what is not done."""
         self._engine.cancel(self._job)
 
-    async def pieces(self) -> AsyncIterator[Piece]:
+    async def pieces(self) -> AsyncIterator[AnswerPiece]:
         """The texts, piece by piece, until all have ended.
 
         Raises:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from orrery.errors import OrreryError
-from orrery.inference.serving.answer import Answer, Piece, choices_of, room, unless_gone
+from orrery.inference.serving.answer import Answer, AnswerPiece, choices_of, room, unless_gone
 from orrery.inference.serving.engine_loop import Asked, Event
 from orrery.inference.serving.openai_api import ChatRequest, Function, SchemaFormat
 from orrery.inference.serving.protocols import ServedModel
@@ -63,7 +63,7 @@ class Chat:
 
     async def whole(self) -> dict[str, Any]:
         """The answer when it is done."""
-        texts = [list[Piece]() for _ in self.answer.texts]
+        texts = [list[AnswerPiece]() for _ in self.answer.texts]
         async for piece in self.answer.pieces():
             texts[piece.place].append(piece)
         choices = []

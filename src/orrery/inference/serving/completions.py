@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from starlette.requests import Request
@@ -89,7 +90,7 @@ class Completion:
                 {text_of(model, token): chance for token, chance in reversed(event.likeliest)}
                 for event in events
             ],
-            "text_offset": [offset + len("".join(words[:i])) for i in range(len(words))],
+            "text_offset": list(accumulate(map(len, words[:-1]), initial=offset))[: len(words)],
         }
 
 

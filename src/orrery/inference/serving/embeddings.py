@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from orrery.inference.serving.answer import unless_gone
 from orrery.inference.serving.openai_api import EmbeddingRequest
-from orrery.inference.serving.protocols import Embedder
+from orrery.inference.serving.protocols import TextEmbedder
 from orrery.inference.serving.refusal import Refusal
 from orrery.inference.serving.service import Service
 
@@ -59,6 +59,6 @@ async def embed(service: Service, request: EmbeddingRequest, http: Request) -> R
     return JSONResponse({"object": "list", "data": data, "model": model.name, "usage": usage})
 
 
-def vectors(model: Embedder, texts: Sequence[str]) -> Any:
+def vectors(model: TextEmbedder, texts: Sequence[str]) -> Any:
     """The embeddings of texts as an array of numpy."""
     return model.embed(texts).float().numpy()

@@ -18,7 +18,7 @@ Token = Annotated[int, Field(ge=0)]
 NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 
 
-class Strict(BaseModel):
+class ExactBody(BaseModel):
     """Values are taken as they are: "1" is no number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -30,7 +30,7 @@ class Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
 
-class TextPart(Strict):
+class TextPart(ExactBody):
     """A piece of a message; only text is read."""
 
     type: Literal["text"]
@@ -61,7 +61,7 @@ class Said(Lenient):
     tool_call_id: str | None = None
 
 
-class Function(Strict):
+class Function(ExactBody):
     """A function that may be called; its parameters are a JSON schema."""
 
     name: str = Field(pattern=NAME)
@@ -70,27 +70,27 @@ class Function(Strict):
     strict: bool | None = None
 
 
-class Tool(Strict):
+class Tool(ExactBody):
     """Only functions are known."""
 
     type: Literal["function"]
     function: Function
 
 
-class FunctionName(Strict):
+class FunctionName(ExactBody):
     """Which function."""
 
     name: str
 
 
-class NamedTool(Strict):
+class NamedTool(ExactBody):
     """The tool that must be called."""
 
     type: Literal["function"]
     function: FunctionName
 
 
-class JsonSchema(Strict):
+class JsonSchema(ExactBody):
     """A schema with its name."""
 
     name: str = Field(pattern=NAME)
@@ -99,27 +99,27 @@ class JsonSchema(Strict):
     strict: bool | None = None
 
 
-class PlainFormat(Strict):
+class PlainFormat(ExactBody):
     """Text, or JSON of any kind."""
 
     type: Literal["text", "json_object"]
 
 
-class SchemaFormat(Strict):
+class SchemaFormat(ExactBody):
     """JSON of a schema."""
 
     type: Literal["json_schema"]
     json_schema: JsonSchema
 
 
-class StreamOptions(Strict):
+class StreamOptions(ExactBody):
     """What a stream tells besides."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class Sampled(Strict):
+class Sampled(ExactBody):
     """What both kinds of answers take."""
 
     unsupported: ClassVar[dict[str, tuple[object, ...]]] = {
@@ -227,7 +227,7 @@ class CompletionRequest(Sampled):
     suffix: str | None = Field(None, description="a string")
 
 
-class EmbeddingRequest(Strict):
+class EmbeddingRequest(ExactBody):
     """Of POST /v1/embeddings."""
 
     model: str = Field(description="the name of a model that /v1/models lists")

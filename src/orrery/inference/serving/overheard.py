@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from orrery.inference.batching import BatchModel
+from orrery.inference.decoding import one_thread
 
 
 class Overheard:
@@ -41,5 +42,6 @@ def likeliest(scores: Tensor, count: int) -> tuple[tuple[int, float], ...]:
     """The likeliest tokens with their log-probabilities, the likeliest first."""
     if not count:
         return ()
-    best = scores.float().log_softmax(dim=-1).topk(min(count, len(scores)))
+    with one_thread():
+        best = scores.float().log_softmax(dim=-1).topk(min(count, len(scores)))
     return tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))

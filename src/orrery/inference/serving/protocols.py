@@ -57,7 +57,7 @@ class ServedModel(Protocol):
 
 
 @runtime_checkable
-class Embedder(Protocol):
+class TextEmbedder(Protocol):
     """Texts to vectors."""
 
     name: str

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from orrery.errors import OrreryError
 from orrery.inference.serving.answer import Answer
 from orrery.inference.serving.engine_loop import ClosingError, EngineLoop, QueueFullError
-from orrery.inference.serving.protocols import Embedder, ServedModel
+from orrery.inference.serving.protocols import ServedModel, TextEmbedder
 from orrery.inference.serving.refusal import Refusal, refusal_of, shown, shown_line
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Service:
         self,
         model: ServedModel,
         *,
-        embedder: tuple[str, Callable[[], Embedder]] | None = None,
+        embedder: tuple[str, Callable[[], TextEmbedder]] | None = None,
         texts: int = 8,
         queue: int = 64,
     ) -> None:
@@ -78,7 +78,7 @@ class Service:
         self.prepare, self.embed = Worker(self.engine.capacity), Worker(self.engine.capacity)
         self._embedder_name = embedder[0] if embedder else ""
         self._get_embedder = embedder[1] if embedder else None
-        self._embedder: Embedder | None = None
+        self._embedder: TextEmbedder | None = None
         self.fingerprint = "fp_" + hashlib.sha256(model.name.encode()).hexdigest()[:10]
 
     @property
@@ -103,7 +103,7 @@ class Service:
         text = f"the model {shown(name)} does not exist here; there is {there}"
         return Refusal(text, "model", status=404, code="model_not_found")
 
-    async def embedder(self, name: str) -> Embedder:
+    async def embedder(self, name: str) -> TextEmbedder:
         """The model that embeds, loaded at its first use.
 
         Raises:
@@ -118,7 +118,7 @@ class Service:
             text = f"the model {name} cannot be had: {shown_line(error)}"
             raise Refusal(text, "model", status=503, code="model_not_available") from None
 
-    def _loaded(self) -> Embedder:
+    def _loaded(self) -> TextEmbedder:
         if self._embedder is None:
             assert self._get_embedder is not None
             self._embedder = self._get_embedder()

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orrery.catalog import System
-from orrery.systems.efficiency.quantisation import Grid, rounded
+from orrery.systems.efficiency.quantisation import BitGrid, rounded
 
 SYSTEM = System(
     stem="awq", area="efficiency", title="AWQ", year=2023,
@@ -52,7 +52,7 @@ def channel_scales(inputs: Inputs, alpha: float) -> Scales:
     return scales / (scales.max() * scales.min()).sqrt()
 
 
-def rounded_scaled(weight: Matrix, scales: Scales, grid: Grid) -> Matrix:
+def rounded_scaled(weight: Matrix, scales: Scales, grid: BitGrid) -> Matrix:
     """Round W diag(s), then divide by s: what stands before W if the input is left as it is.
 
     Raises:
@@ -61,7 +61,7 @@ def rounded_scaled(weight: Matrix, scales: Scales, grid: Grid) -> Matrix:
     return rounded(weight * scales, grid) / scales
 
 
-def awq(weight: Matrix, inputs: Inputs, grid: Grid, alphas: Sequence[float] = ALPHAS) -> Scaled:
+def awq(weight: Matrix, inputs: Inputs, grid: BitGrid, alphas: Sequence[float] = ALPHAS) -> Scaled:
     """The weights on the grid of the best alpha; the first of equals.
 
     Args:

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from orrery.catalog import System
-from orrery.systems.efficiency.quantisation import Grid, Steps
+from orrery.systems.efficiency.quantisation import BitGrid, Steps
 
 SYSTEM = System(
     stem="gptq", area="efficiency", title="GPTQ", year=2022,
@@ -54,7 +54,7 @@ class GptqConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class InverseHessian:
     """What rounding needs of a layer's inputs, for any grid."""
 
     factor: Square
@@ -68,7 +68,7 @@ def hessian(inputs: Inputs) -> Square:
     return inputs.T @ inputs * (2 / len(inputs))
 
 
-def prepare(h: Square, config: GptqConfig) -> Prepared:
+def prepare(h: Square, config: GptqConfig) -> InverseHessian:
     """Order the columns and factor the inverse Hessian."""
     size = h.diagonal()
     order = torch.arange(len(h), device=h.device)
@@ -78,12 +78,12 @@ def prepare(h: Square, config: GptqConfig) -> Prepared:
     damped = h[order][:, order].clone()
     damped.diagonal().add_(config.dampening * (mean if mean > 0 else 1.0))
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    return Prepared(
+    return InverseHessian(
         factor=torch.linalg.cholesky(inverse, upper=True), order=order, config=config
     )  # fmt: skip
 
 
-def gptq(weight: Matrix, prepared: Prepared, grid: Grid) -> Matrix:
+def gptq(weight: Matrix, prepared: InverseHessian, grid: BitGrid) -> Matrix:
     """The weights on their grid.
 
     Args:
@@ -112,7 +112,7 @@ def gptq(weight: Matrix, prepared: Prepared, grid: Grid) -> Matrix:
 
 
 def _round_block(
-    left: Columns, made: Columns, begin: int, end: int, factor: Square, grid: Grid, steps: Steps,
+    left: Columns, made: Columns, begin: int, end: int, factor: Square, grid: BitGrid, steps: Steps,
     groups: Tensor | None,
 ) -> None:  # fmt: skip
     """Round columns `begin` to `end`, and bring all later ones up to date.

@@ -50,7 +50,7 @@ class Steps:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Grid:
+class BitGrid:
     """The numbers that a weight may become."""
 
     kind: Literal["asymmetric", "symmetric", "ternary", "binary"] = "asymmetric"
@@ -127,7 +127,7 @@ def _above_zero(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, 1)
 
 
-def rounded(weight: Matrix, grid: Grid) -> Matrix:
+def rounded(weight: Matrix, grid: BitGrid) -> Matrix:
     """Each weight as the value of its group's grid that is nearest.
 
     Raises:
@@ -142,7 +142,7 @@ class StraightThrough(torch.autograd.Function):
     """Rounds forward; hands the gradient back as it came."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, grid: Grid) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, weight: Tensor, grid: BitGrid) -> Tensor:  # noqa: D102
         return rounded(weight, grid)
 
     @staticmethod
@@ -153,7 +153,7 @@ class StraightThrough(torch.autograd.Function):
 class RoundedWeight(nn.Module):
     """A parametrisation: the layer sees rounded weights, the optimiser those behind them."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: BitGrid) -> None:
         super().__init__()
         self.grid = grid
 
@@ -173,13 +173,13 @@ def block_layers(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 @torch.no_grad()
-def round_model(model: nn.Module, grid: Grid) -> None:
+def round_model(model: nn.Module, grid: BitGrid) -> None:
     """Round the weights of all layers of the blocks, in place: quantisation after training."""
     for layer in block_layers(model).values():
         layer.weight.copy_(rounded(layer.weight, grid))
 
 
-def train_rounded(model: nn.Module, grid: Grid) -> None:
+def train_rounded(model: nn.Module, grid: BitGrid) -> None:
     """From now on the layers of the blocks compute with rounded weights, and learn through them."""
     for layer in block_layers(model).values():
         parametrize.register_parametrization(layer, "weight", RoundedWeight(grid))

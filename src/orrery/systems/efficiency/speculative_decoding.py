@@ -136,7 +136,7 @@ def speed_up(a: float, ahead: int, cost: float) -> float:
     return tokens_per_pass(a, ahead) / (1 + ahead * cost)
 
 
-class Reader:
+class TextReader:
     """A causal model, and what it remembers of one text."""
 
     def __init__(self, model: Model, cache: Any) -> None:
@@ -161,7 +161,7 @@ class Reader:
 
 
 @runtime_checkable
-class Draft(Protocol):
+class Drafter(Protocol):
     """Guesses what comes next."""
 
     def propose(
@@ -178,7 +178,7 @@ class Draft(Protocol):
 class ModelDraft:
     """A smaller model, which draws as the large one would."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: TextReader) -> None:
         self.reader = reader
 
     def propose(
@@ -249,8 +249,8 @@ class Speculation:
 
     def __init__(
         self,
-        target: Reader,
-        draft: Draft,
+        target: TextReader,
+        draft: Drafter,
         how: SpeculativeConfig | None = None,
         judge: Judge = accept,
     ) -> None:
